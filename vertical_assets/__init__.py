@@ -1,0 +1,1 @@
+"""Vertical Assets: a Dagster asset graph that builds domain language models."""

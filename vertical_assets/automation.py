@@ -1,0 +1,153 @@
+"""Automation: what is out of date and why, the jobs that mend it, and the sensor that looks.
+
+The truth about staleness is Dagster's own (`CachingStaleStatusResolver`, the code behind the UI's
+"unsynced"); it is asked here and nowhere else.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView, TemporalContext
+from dagster._core.definitions.data_version import (
+    CachingStaleStatusResolver,
+    StaleCause,
+    StaleCauseCategory,
+    StaleStatus,
+    extract_data_version_from_entry,
+)
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._time import get_current_datetime
+
+from vertical_assets.spec import VerticalSpec
+
+DATA_VERSION_TAG = "dagster/data_version"
+OBSERVE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Unsynced:
+    """An asset (or one partition) that has to be materialized, and why."""
+
+    key: dg.AssetKey
+    partition: str | None
+    missing: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FailedCheck:
+    """A blocking check whose latest verdict on its asset's latest content is no."""
+
+    key: dg.AssetKey
+    name: str
+    reason: str
+
+
+def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
+    """`<vertical>_ingest` reads sources, one partition each; `<vertical>_build` is the rest."""
+    raw = dg.AssetSelection.assets([spec.name, "raw_corpus"])
+    everything = dg.AssetSelection.key_prefixes([spec.name]).materializable()
+    return [
+        dg.define_asset_job(
+            f"{spec.name}_ingest",
+            selection=raw,
+            executor_def=dg.in_process_executor,
+            description=f"Reads the sources of {spec.name} again.",
+        ),
+        dg.define_asset_job(
+            f"{spec.name}_build",
+            selection=everything - raw,
+            description=f"From the documents of {spec.name} to its quantized model.",
+        ),
+    ]
+
+
+def source_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
+    """Notices changed source and label files, so that what they feed shows as unsynced."""
+
+    @dg.sensor(
+        name=f"{spec.name}_sources",
+        minimum_interval_seconds=OBSERVE_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Records a new data version where files of {spec.name} changed.",
+    )
+    def sources(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        changed = list(observations(spec, context.instance))
+        return dg.SensorResult(asset_events=changed) if changed else dg.SkipReason("no file changed")
+
+    return sources
+
+
+def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[dg.AssetObservation]:
+    """Observations of source and label files whose content is not the one last seen."""
+    from vertical_assets.corpus.sources import fingerprints
+    from vertical_assets.labels.annotations import label_fingerprint
+
+    found = {
+        (dg.AssetKey([spec.name, "source_files"]), name): version
+        for name, version in fingerprints(spec).items()
+    }
+    if spec.annotation.path is not None:
+        found[(dg.AssetKey([spec.name, "label_files"]), None)] = label_fingerprint(spec)
+    for (key, partition), version in found.items():
+        record = instance.get_latest_data_version_record(key, is_source=True, partition_key=partition)
+        seen = extract_data_version_from_entry(record.event_log_entry) if record else None
+        if seen is None or seen.value != version:
+            yield dg.AssetObservation(
+                key, partition=partition, tags={DATA_VERSION_TAG: version}
+            )
+
+
+def unsynced(
+    graph: AssetGraph, instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]
+) -> list[Unsynced]:
+    """Which of the assets are missing or stale, in the order of the graph."""
+    wanted, found = set(keys), []
+    view = AssetGraphView(
+        temporal_context=TemporalContext(effective_dt=get_current_datetime(), last_event_id=None),
+        instance=instance,
+        asset_graph=graph,
+    )
+    resolver = CachingStaleStatusResolver(instance, graph, view)
+    for key in graph.toposorted_asset_keys:
+        if key not in wanted:
+            continue
+        partitions = graph.get(key).partitions_def
+        for partition in partitions.get_partition_keys() if partitions else [None]:
+            status = resolver.get_status(key, partition)
+            if status is StaleStatus.FRESH:
+                continue
+            causes = resolver.get_stale_causes(key, partition)
+            missing = status is StaleStatus.MISSING
+            reasons = ("never materialized",) if missing else tuple(map(_words, causes))
+            found.append(Unsynced(key, partition, missing, reasons))
+    return found
+
+
+def _words(cause: StaleCause) -> str:
+    if cause.dependency is not None:
+        name = cause.dependency.asset_key.path[-1]
+        part = f":{cause.dependency.partition_key}" if cause.dependency.partition_key else ""
+        return f"{name}{part} {cause.reason.removeprefix('has a ').replace('dependency ', '')}"
+    return "configuration or code changed" if cause.category is StaleCauseCategory.CODE else cause.reason
+
+
+def failed_checks(
+    graph: AssetGraph, instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]
+) -> list[FailedCheck]:
+    """Blocking checks of these assets whose latest evaluation failed as an error."""
+    wanted, found = set(keys), []
+    for check_key in sorted(graph.asset_check_keys, key=str):
+        node = graph.get(check_key)
+        if check_key.asset_key not in wanted or not node.blocking:
+            continue
+        summary = instance.event_log_storage.get_asset_check_summary_records([check_key])[check_key]
+        record = summary.last_check_execution_record
+        if record is None or record.event is None:
+            continue
+        evaluation = record.event.dagster_event.event_specific_data
+        if not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
+            found.append(FailedCheck(check_key.asset_key, check_key.name, evaluation.description or ""))
+    return found

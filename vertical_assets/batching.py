@@ -1,0 +1,45 @@
+"""Batches of rows of similar length: a budget of tokens instead of a number of rows.
+
+Padding is what a naive loop spends most of its time on; sorting by length within large shuffled
+pools leaves almost none of it, and keeps the order random from batch to batch.
+"""
+
+import numpy as np
+
+POOL = 50  # batches that are sorted together
+
+
+def batches_of_epoch(lengths: np.ndarray, budget: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Row numbers of every batch of one epoch; each row once.
+
+    Args:
+        lengths: tokens per row.
+        budget: tokens per batch, padding included; a longer row is a batch of its own.
+        seed: of the run.
+        epoch: the order differs by epoch and is the same in every run.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    pool = max(1, POOL * budget // max(1, int(lengths.mean())))
+    batches: list[np.ndarray] = []
+    for start in range(0, len(order), pool):
+        rows = order[start : start + pool]
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        first = 0
+        for place in range(1, len(rows) + 1):
+            # Sorted: the last row is the longest, and the batch is as wide as it.
+            if place == len(rows) or (place - first + 1) * lengths[rows[place]] > budget:
+                batches.append(rows[first:place])
+                first = place
+    return [batches[number] for number in rng.permutation(len(batches))]
+
+
+def in_order(lengths: np.ndarray, budget: int) -> list[np.ndarray]:
+    """Batches for inference: sorted by length, longest first, each row once."""
+    rows = np.argsort(-lengths, kind="stable")
+    batches, first = [], 0
+    for place in range(1, len(rows) + 1):
+        if place == len(rows) or (place - first + 1) * lengths[rows[first]] > budget:
+            batches.append(rows[first:place])
+            first = place
+    return batches

@@ -1,0 +1,360 @@
+"""The command line: `vertical-assets build | status`, on the same Dagster instance as the UI.
+
+`build` materializes what is missing or unsynced and nothing else. It walks the graph from above:
+an asset runs once everything above it is settled, because a rebuild that changes nothing clears
+what lies below. What is sure to run goes into one Dagster run together.
+"""
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import dagster as dg
+import psutil
+from dagster import DagsterEventType
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.execution.api import execute_run_iterator
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.table import Table as Grid
+from rich.text import Text
+
+from vertical_assets.automation import (
+    DATA_VERSION_TAG,
+    Unsynced,
+    failed_checks,
+    observations,
+    unsynced,
+)
+from vertical_assets.definitions import project_folder
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.store import store_root
+from vertical_assets.store.versions import LOG, sweep
+
+PID_TAG, HOST_TAG, PID_VARIABLE = "vertical_assets/pid", "vertical_assets/host", "VERTICAL_BUILD_PID"
+UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+Part = tuple[dg.AssetKey, str | None]
+
+console = Console(width=None if sys.stdout.isatty() else 140)
+
+
+@dataclass
+class Outcome:
+    """What became of one asset or partition in this build."""
+
+    why: str = ""
+    state: str = "up to date"
+    checks: dict[str, bool] = field(default_factory=dict)
+    warnings: int = 0
+    seconds: float | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The graph of one vertical on an instance."""
+
+    spec: VerticalSpec
+    graph: AssetGraph
+    repository: ReconstructableRepository
+    instance: dg.DagsterInstance
+
+    @property
+    def keys(self) -> list[dg.AssetKey]:
+        """Materializable assets, from above to below."""
+        return [
+            key
+            for key in self.graph.toposorted_asset_keys
+            if key.path[0] == self.spec.name and self.graph.get(key).is_materializable
+        ]
+
+    @property
+    def parts(self) -> list[Part]:
+        """Assets, and partitions of partitioned ones."""
+        return [(key, part) for key in self.keys for part in self.partitions(key)]
+
+    def partitions(self, key: dg.AssetKey) -> list[str | None]:
+        definition = self.graph.get(key).partitions_def
+        return list(definition.get_partition_keys()) if definition else [None]
+
+    def ancestors(self, key: dg.AssetKey) -> set[dg.AssetKey]:
+        parents = self.graph.get(key).parent_keys
+        return set(parents).union(*(self.ancestors(parent) for parent in parents))
+
+    def pending(self) -> list[Unsynced]:
+        """Notices changed files, then asks Dagster what is out of date."""
+        for observation in observations(self.spec, self.instance):
+            self.instance.report_runless_asset_event(observation)
+        return unsynced(self.graph, self.instance, self.keys)
+
+    def closed_gates(self) -> dict[dg.AssetKey, str]:
+        """Assets whose blocking checks failed, with the reason in words."""
+        return {
+            check.key: f"{check.key.path[-1]}: check {check.name} failed: {check.reason}"
+            for check in failed_checks(self.graph, self.instance, self.keys)
+        }
+
+
+@click.group()
+def main() -> None:
+    """Builds domain language models from raw text, as Dagster assets."""
+
+
+@main.command()
+@click.argument("vertical")
+@click.option("--all", "force", is_flag=True, help="Materialize everything, in sync or not.")
+def build(vertical: str, force: bool) -> None:
+    """Materialize what is missing or out of date in VERTICAL; exit status 1 if it stops early."""
+    started = time.monotonic()
+    target = open_targets(vertical)[0]
+    close_dead_runs(target.instance)
+    outcomes: dict[Part, Outcome] = {part: Outcome() for part in target.parts}
+    problems = run_build(target, outcomes, force)
+    console.print(outcome_table(target, outcomes))
+    for problem in problems:
+        console.print(f"[red]stopped:[/red] {escape(problem)}", highlight=False)
+    if problems:
+        sys.exit(1)
+    count = sum(outcome.seconds is not None for outcome in outcomes.values())
+    console.print(
+        f"{vertical}: {count} of {len(outcomes)} materialized in {time.monotonic() - started:.0f} s."
+        if count
+        else f"{vertical}: everything is up to date, nothing was materialized."
+    )
+
+
+@main.command()
+@click.argument("vertical", required=False)
+def status(vertical: str | None) -> None:
+    """Say what is out of date, and why, in VERTICAL or in all of them."""
+    for target in open_targets(vertical):
+        pending = {(item.key, item.partition): item for item in target.pending()}
+        gates = target.closed_gates()
+        grid = Grid("asset", "state", "why", title=target.spec.name, title_justify="left")
+        for part in target.parts:
+            item = pending.get(part)
+            state = "in sync" if item is None else "missing" if item.missing else "unsynced"
+            why = gates.get(part[0], "; ".join(item.reasons) if item else "")
+            grid.add_row(name_of(part), state, why)
+        console.print(grid)
+
+
+def open_targets(vertical: str | None = None) -> list[Target]:
+    """The named vertical, or all; from the project's root, so that relative paths hold."""
+    here = Path.cwd()
+    root = next((p for p in (here, *here.parents) if (p / "dagster.yaml").exists()), None)
+    if "DAGSTER_HOME" not in os.environ:
+        if root is None:
+            raise click.ClickException(
+                "no dagster.yaml in this folder or above it; run this inside the project, "
+                "or set DAGSTER_HOME"
+            )
+        os.environ["DAGSTER_HOME"] = str(root)
+    if root is not None:
+        os.chdir(root)
+    os.environ[PID_VARIABLE] = str(os.getpid())
+    from vertical_assets.vertical import VerticalComponent
+
+    tree = dg.ComponentTree.for_project(project_folder())
+    specs = [component.spec for component in tree.get_all_components(of_type=VerticalComponent)]
+    chosen = [spec for spec in specs if vertical in (None, spec.name)]
+    if not chosen:
+        names = ", ".join(sorted(spec.name for spec in specs))
+        raise click.ClickException(f"there is no vertical {vertical!r}; there are: {names}")
+    repository = ReconstructableRepository.for_module(
+        "vertical_assets.definitions", "defs", working_directory=str(Path.cwd())
+    )
+    graph = repository.get_definition().asset_graph
+    instance = dg.DagsterInstance.get()
+    return [Target(spec, graph, repository, instance) for spec in chosen]
+
+
+def close_dead_runs(instance: dg.DagsterInstance) -> None:
+    """Ends what a killed build left behind on this machine: its step processes, its runs (which
+    would stay "started" for ever), their slots in pools, and half-written results.
+    """
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            builder = process.environ().get(PID_VARIABLE)
+            if builder and not psutil.pid_exists(int(builder)) and process.pid != os.getpid():
+                process.kill()
+                process.wait(10)
+    running = 0
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+        pid = run.tags.get(PID_TAG)
+        if pid and run.tags[HOST_TAG] == socket.gethostname() and not psutil.pid_exists(int(pid)):
+            instance.report_run_failed(run, "The process that ran it was killed.")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        else:
+            running += 1
+    if not running:
+        sweep(store_root())
+
+
+def run_build(target: Target, outcomes: dict[Part, Outcome], force: bool) -> list[str]:
+    """Runs until nothing is left that may run; returns why assets were left out, in words."""
+    forced = set(target.parts) if force else set()
+    failed: dict[dg.AssetKey, str] = {}
+    while True:
+        pending = {(item.key, item.partition): item.reasons for item in target.pending()}
+        pending |= {part: ("asked for by --all",) for part in forced if part not in pending}
+        closed = {**target.closed_gates(), **failed}
+        for gate in list(closed):
+            if any(key == gate for key, _ in pending) and gate not in failed:
+                del closed[gate]  # it will be judged anew
+        batch = next_batch(target, {key for key, _ in pending}, set(closed))
+        for part, reasons in pending.items():
+            if not outcomes[part].why:
+                outcomes[part].why = "; ".join(reasons)
+        if not batch:
+            left = {key for key, _ in pending}
+            for part in pending:
+                if outcomes[part].seconds is None and part[0] not in failed:
+                    outcomes[part].state = "blocked"
+            below = {key for key in target.keys if target.ancestors(key) & set(closed)}
+            return list(closed.values()) if closed and (left or below or failed) else []
+        parts = [part for part in pending if part[0] in batch]
+        first_partition = parts[0][1] if parts else None
+        if first_partition is not None:  # one run per partition
+            parts, keys = [parts[0]], [parts[0][0]]
+        else:
+            keys = sorted(batch)
+        forced -= {(key, first_partition) for key in keys}
+        failed |= run_once(target, keys, first_partition, outcomes)
+
+
+def next_batch(
+    target: Target, pending: set[dg.AssetKey], closed: set[dg.AssetKey]
+) -> set[dg.AssetKey]:
+    """Assets that are sure to run now: everything above each of them is settled or in the batch.
+
+    An asset below a closed gate never is. Assets that one step makes come together. Partitioned
+    assets come alone, first, since a run has one partition.
+    """
+    batch: set[dg.AssetKey] = set()
+    settled: set[dg.AssetKey] = set()
+    for key in target.graph.toposorted_asset_keys:
+        parents = target.graph.get(key).parent_keys
+        if key in closed or any(parent in closed for parent in parents):
+            closed = closed | {key}
+        elif key in pending:
+            if all(parent in batch or parent in settled for parent in parents):
+                batch |= target.graph.get(key).execution_set_asset_keys
+        elif all(parent in settled for parent in parents):
+            settled.add(key)
+    partitioned = {key for key in batch if target.graph.get(key).is_partitioned}
+    return partitioned or batch
+
+
+def run_once(
+    target: Target, keys: list[dg.AssetKey], partition: str | None, outcomes: dict[Part, Outcome]
+) -> dict[dg.AssetKey, str]:
+    """One Dagster run; fills in the outcomes, returns the steps that failed and why."""
+    name = f"{target.spec.name}_{'ingest' if partition else 'build'}"
+    job = target.repository.get_reconstructable_job(name)
+    run = target.instance.create_run_for_job(
+        job_def=job.get_definition(),
+        job_code_origin=job.get_python_origin(),
+        asset_selection=frozenset(keys),
+        tags={
+            PID_TAG: str(os.getpid()),
+            HOST_TAG: socket.gethostname(),
+            **({"dagster/partition": partition} if partition else {}),
+        },
+    )
+    before = {key: version_of(target.instance, key, partition) for key in keys}
+    failed: dict[dg.AssetKey, str] = {}
+    nodes = {target.graph.get(key).assets_def.node_def.name: key for key in keys}
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TrainingColumn())
+    with Progress(*columns, console=console, transient=True, refresh_per_second=2) as progress:
+        tasks = {}
+        began: dict[str, float] = {}
+        for event in execute_run_iterator(job, run, target.instance):
+            step = event.step_key or ""
+            if event.event_type is DagsterEventType.STEP_START:
+                began[step] = event.timestamp if hasattr(event, "timestamp") else time.time()
+                tasks[step] = progress.add_task(step.replace("__", "/"), vertical=target.spec.name)
+            elif event.event_type is DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
+                outcome = outcomes[(event.asset_key, partition)]
+                now = version_of(target.instance, event.asset_key, partition)
+                outcome.state = "same content" if now == before[event.asset_key] else "built"
+                outcome.seconds = time.time() - began[step]
+            elif event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
+                found = event.asset_check_evaluation_data
+                key = found.asset_key
+                outcome = outcomes[(key, partition)]
+                outcome.checks[found.check_name] = found.passed
+                if not found.passed:
+                    colour = "red" if found.severity is dg.AssetCheckSeverity.ERROR else "yellow"
+                    outcome.warnings += colour == "yellow"
+                    progress.console.print(
+                        f"[{colour}]{key.path[-1]}: check {found.check_name}[/{colour}]: "
+                        f"{escape(found.description or '')}",
+                        highlight=False,
+                    )
+            elif event.event_type is DagsterEventType.STEP_FAILURE:
+                error = event.step_failure_data.error
+                cause = error.cause if error and error.cause and not event.step_failure_data.user_failure_data else error
+                message = (
+                    event.step_failure_data.user_failure_data.description
+                    if event.step_failure_data.user_failure_data
+                    else str(cause.message if cause else "").strip()
+                )
+                key = nodes.get(step, keys[0])
+                failed[key] = f"{name_of((key, partition))} failed: {message}"
+                outcomes[(key, partition)].state = "failed"
+            if event.event_type in (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE):
+                progress.remove_task(tasks.pop(step))
+                took = time.time() - began[step]
+                word = "failed" if event.event_type is DagsterEventType.STEP_FAILURE else "done"
+                progress.console.print(f"{step.replace('__', '/')} {word} in {took:.1f} s")
+    return failed
+
+
+def version_of(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> str | None:
+    """Current data version of an asset or partition."""
+    record = instance.get_latest_data_version_record(key, is_source=False, partition_key=partition)
+    tags = record.event_log_entry.tags if record else None
+    return tags.get(DATA_VERSION_TAG) if tags else None
+
+
+class TrainingColumn(ProgressColumn):
+    """The last line of a running training's log: step and loss."""
+
+    max_refresh = 1.0
+
+    def render(self, task: Task) -> Text:
+        asset = task.description.rpartition("/")[2]
+        folder = Path(os.environ.get("VERTICAL_WORK", "data/work")) / task.fields["vertical"] / asset
+        for log in folder.glob(f"*/{LOG}"):
+            with log.open("rb") as file:
+                file.seek(max(0, log.stat().st_size - 400))
+                lines = file.read().decode(errors="ignore").splitlines()
+            if lines:
+                return Text(lines[-1].strip("{}").replace('"', "")[:90])
+        return Text("")
+
+
+def name_of(part: Part) -> str:
+    key, partition = part
+    return f"{key.path[-1]}:{partition}" if partition else key.path[-1]
+
+
+def outcome_table(target: Target, outcomes: dict[Part, Outcome]) -> Grid:
+    """What the build did: asset, state, why, checks, seconds."""
+    grid = Grid("asset", "state", "why", "checks", "seconds", title=target.spec.name)
+    for part, outcome in outcomes.items():
+        passed = sum(outcome.checks.values())
+        checks = f"{passed}/{len(outcome.checks)}" if outcome.checks else ""
+        if outcome.warnings:
+            checks += f", {outcome.warnings} warned"
+        seconds = "" if outcome.seconds is None else f"{outcome.seconds:.1f}"
+        grid.add_row(name_of(part), outcome.state, outcome.why, checks, seconds)
+    return grid

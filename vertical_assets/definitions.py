@@ -1,0 +1,18 @@
+"""The code location: everything under `defs/`, of this project or of the one that
+`VERTICAL_PROJECT` names (a folder inside a project with its own `[tool.dg.project]`).
+"""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+
+
+def project_folder() -> Path:
+    """A folder inside the project whose `defs/` is loaded."""
+    return Path(os.environ.get("VERTICAL_PROJECT", Path(__file__).parent))
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return dg.load_from_defs_folder(path_within_project=project_folder())

@@ -1,0 +1,80 @@
+"""Splits: decided by a hash of what belongs together, and checked for leakage."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from vertical_assets.corpus.dedup import normalize
+from vertical_assets.corpus.minhash import near_duplicates, shingle
+from vertical_assets.spec import VerticalSpec
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+
+
+def groups_of(documents: pa.Table, spec: VerticalSpec) -> list[str]:
+    """What decides each document's split: its duplicate cluster, or the group that `split.group`
+    names in its `meta`.
+    """
+    clusters = documents["cluster_id"].to_pylist()
+    if spec.split.group is None:
+        return clusters
+    metas = (json.loads(meta) for meta in documents["meta"].to_pylist())
+    return [str(meta.get(spec.split.group) or cluster) for meta, cluster in zip(metas, clusters, strict=True)]
+
+
+def split_of(group: str, spec: VerticalSpec) -> str:
+    """Split of a group: the same for ever, whatever other data come or go."""
+    share = xxhash.xxh3_64_intdigest(f"{spec.seed}\0{group}".encode()) / 2**64
+    if share < spec.split.test:
+        return TEST
+    return VALIDATION if share < spec.split.test + spec.split.validation else TRAIN
+
+
+def items_of(labeled: pa.Table, split: str) -> tuple[list[str], list[str]]:
+    """(texts, labels) of one split of a LABELED table."""
+    chosen = labeled.filter(pc.equal(labeled["split"], split))
+    return chosen["text"].to_pylist(), chosen["label"].to_pylist()
+
+
+def held_out(labeled: pa.Table) -> pa.Table:
+    """Everything that was not trained on: validation and test."""
+    return labeled.filter(pc.not_equal(labeled["split"], TRAIN))
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """Items of one split that are found again in another one."""
+
+    same_group: int
+    exact: int
+    near: int
+
+    @property
+    def total(self) -> int:
+        return self.same_group + self.exact + self.near
+
+
+def find_leakage(labeled: pa.Table, spec: VerticalSpec) -> Leakage:
+    """Counts groups, normalised texts and near duplicates that stand in more than one split."""
+    splits = np.array(labeled["split"].to_pylist())
+    texts = [normalize(text) for text in labeled["text"].to_pylist()]
+    shingles = shingle(texts, spec.dedup_ngram, spec.dedup_unit)
+    kept, _ = near_duplicates(
+        shingles, spec.dedup.threshold, spec.dedup.permutations, spec.seed
+    )
+    return Leakage(
+        same_group=_in_several(labeled["cluster_id"].to_pylist(), splits),
+        exact=_in_several(texts, splits),
+        near=int((splits[kept] != splits).sum()),
+    )
+
+
+def _in_several(keys: list[str], splits: np.ndarray) -> int:
+    found: dict[str, set[str]] = {}
+    for key, split in zip(keys, splits, strict=True):
+        found.setdefault(key, set()).add(str(split))
+    return sum(len(places) > 1 for places in found.values())

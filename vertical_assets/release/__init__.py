@@ -1,0 +1,1 @@
+"""release: the quantized artifact that is served (SPEC P3, P4)."""

@@ -1,0 +1,129 @@
+"""Contracts: the columns that travel through the graph, with their meanings (DESIGN 4).
+
+A field's description is kept in the Arrow schema and shown on the asset's page.
+"""
+
+import pyarrow as pa
+
+
+def _field(name: str, kind: pa.DataType, description: str, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"description": description})
+
+
+DOCUMENTS = pa.schema(
+    [
+        _field("doc_id", pa.string(), "xxh3-128 of source and native id, in hexadecimal"),
+        _field("source", pa.string(), "Name of the source; the partition"),
+        _field("kind", pa.string(), "public | report | user (SPEC D2)"),
+        _field("title", pa.string(), "Title, where the source has one", nullable=True),
+        _field("text", pa.string(), "The document's text"),
+        _field("language", pa.string(), "Language code, e.g. zh or en"),
+        _field("author_id", pa.string(), "Author, where known", nullable=True),
+        _field("published_at", pa.string(), "Time of publication, ISO 8601", nullable=True),
+        _field("licence", pa.string(), "Licence of the source"),
+        _field("meta", pa.string(), "Everything else the source says, as JSON"),
+        _field("origin", pa.string(), "File and line, or native id, in the source"),
+    ]
+)
+
+RAW_DOCUMENTS = pa.schema(
+    [
+        *DOCUMENTS,
+        _field("rule", pa.string(), "Why the row can't be a document; null if it can", True),
+        _field("reason", pa.string(), "The same in words", nullable=True),
+    ]
+)
+
+QUARANTINE = pa.schema(
+    [
+        _field("doc_id", pa.string(), "The rejected document"),
+        _field("source", pa.string(), "Its source"),
+        _field("origin", pa.string(), "File and line in the source"),
+        _field("rule", pa.string(), "The rule that caught it"),
+        _field("field", pa.string(), "The field that the rule looked at"),
+        _field("value", pa.string(), "Its value, cut to 200 characters", nullable=True),
+        _field("reason", pa.string(), "What is wrong, in words"),
+    ]
+)
+
+DEDUP_DOCUMENTS = pa.schema(
+    [*DOCUMENTS, _field("cluster_id", pa.string(), "Duplicate cluster; the kept document's id")]
+)
+
+DUPLICATES = pa.schema(
+    [
+        _field("cluster_id", pa.string(), "The cluster; equal to `kept_id`"),
+        _field("kept_id", pa.string(), "Document that stays"),
+        _field("dropped_id", pa.string(), "Document that is dropped"),
+        _field("method", pa.string(), "exact | near"),
+        _field("similarity", pa.float64(), "True Jaccard similarity to the kept document"),
+    ]
+)
+
+ANNOTATIONS = pa.schema(
+    [
+        _field("item_id", pa.string(), "The labelled document's doc_id"),
+        _field("task", pa.string(), "Label standard"),
+        _field("annotator_id", pa.string(), "Who said it"),
+        _field("annotator_kind", pa.string(), "human | rule | model | simulated"),
+        _field("label", pa.string(), "The label", nullable=True),
+        _field("batch", pa.string(), "File or simulation it came with"),
+        _field("created_at", pa.string(), "When, ISO 8601, where known", nullable=True),
+    ]
+)
+
+AGREEMENT = pa.schema(
+    [
+        _field("scope", pa.string(), "overall | class | pair | annotator"),
+        _field("name", pa.string(), "Class, pair or annotator"),
+        _field("statistic", pa.string(), "alpha | percent"),
+        _field("value", pa.float64(), "The statistic; alpha at most 1", nullable=True),
+        _field("low", pa.float64(), "Lower end of the 95 % bootstrap interval", nullable=True),
+        _field("high", pa.float64(), "Upper end of the 95 % bootstrap interval", nullable=True),
+        _field("items", pa.int64(), "Items with at least two labels"),
+    ]
+)
+
+LABELED = pa.schema(
+    [
+        _field("item_id", pa.string(), "The document's doc_id"),
+        _field("text", pa.string(), "Its text"),
+        _field("task", pa.string(), "Label standard"),
+        _field("label", pa.string(), "Gold label"),
+        _field("confidence", pa.float64(), "Share of the annotators who gave it"),
+        _field("n_annotators", pa.int64(), "How many labelled the item"),
+        _field("method", pa.string(), "majority"),
+        _field("split", pa.string(), "train | validation | test"),
+        _field("cluster_id", pa.string(), "What decided the split: duplicate cluster or group"),
+    ]
+)
+
+ADJUDICATION = pa.schema(
+    [
+        _field("item_id", pa.string(), "The disputed document's doc_id"),
+        _field("text", pa.string(), "Its text"),
+        _field("task", pa.string(), "Label standard"),
+        _field("votes", pa.string(), "Label -> number of annotators, as JSON"),
+    ]
+)
+
+PREDICTIONS = pa.schema(
+    [
+        _field("item_id", pa.string(), "The item"),
+        _field("split", pa.string(), "validation | test"),
+        _field("label", pa.string(), "Gold label"),
+        _field("predicted", pa.string(), "Predicted label"),
+        _field("confidence", pa.float64(), "Probability of the predicted label"),
+    ]
+)
+
+EVALUATION = pa.schema(
+    [
+        _field("model", pa.string(), "finetuned | tfidf_logistic_regression | majority"),
+        _field("split", pa.string(), "validation | test"),
+        _field("label", pa.string(), "A class, or `all`"),
+        _field("metric", pa.string(), "accuracy | precision | recall | f1, macro or weighted"),
+        _field("value", pa.float64(), "0 to 1"),
+        _field("support", pa.int64(), "Items it was computed on"),
+    ]
+)

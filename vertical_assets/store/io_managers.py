@@ -1,0 +1,125 @@
+"""Dagster's side of the store: an asset stages its result, the IO manager publishes it.
+
+An asset returns `stored(staged, ...)`: data version and metadata are known before anything is
+visible. `StoreIOManager` then commits on the way out, and hands a `Table` or a `Directory` to the
+assets below, by the type that they ask for.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from upath import UPath
+
+from vertical_assets.store.versions import (
+    Directory,
+    Staged,
+    Table,
+    commit,
+    current,
+    local_directory,
+    store_root,
+)
+
+
+class StoreIOManager(dg.UPathIOManager):
+    """Publishes staged results under `<root>/<asset key>[/<partition>]` and opens current ones."""
+
+    def __init__(self) -> None:
+        super().__init__(base_path=store_root())
+
+    def dump_to_path(self, context: dg.OutputContext, obj: Staged, path: UPath) -> None:
+        commit(obj, path)
+
+    def make_directory(self, path: UPath) -> None:
+        """The parent is all that has to be there; `commit` makes the rest."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> Table | Directory:
+        version = current(path)
+        if context.dagster_type.typing_type is Directory:
+            return Directory(local_directory(version))
+        return Table((version,))
+
+    def load_partitions(self, context: dg.InputContext) -> Table:
+        """All partitions as one table, in the order of their keys."""
+        paths = self._get_paths_for_partitions(context)
+        return Table(tuple(current(paths[key]) for key in context.asset_partition_keys))
+
+
+def stored(
+    staged: Staged,
+    *,
+    key: Sequence[str] | None = None,
+    checks: Sequence[dg.AssetCheckResult] = (),
+    metadata: Mapping[str, Any] | None = None,
+) -> dg.MaterializeResult[Staged]:
+    """The result of an asset: content as data version, schema, size and a preview for its page."""
+    described: dict[str, Any] = {"bytes": staged.bytes}
+    if staged.schema is not None:
+        described |= {
+            "dagster/row_count": staged.rows,
+            "dagster/column_schema": dg.TableSchema(
+                columns=[
+                    dg.TableColumn(
+                        field.name,
+                        type=str(field.type),
+                        description=(field.metadata or {}).get(b"description", b"").decode(),
+                        constraints=dg.TableColumnConstraints(nullable=field.nullable),
+                    )
+                    for field in staged.schema
+                ]
+            ),
+            "preview": dg.MetadataValue.md(markdown_table(staged.preview)),
+        }
+    return dg.MaterializeResult(
+        asset_key=dg.AssetKey(key) if key else None,
+        value=staged,
+        data_version=dg.DataVersion(staged.version),
+        check_results=list(checks),
+        metadata={**described, **(metadata or {})},
+    )
+
+
+def check(
+    name: str,
+    passed: bool,
+    reason: str,
+    *,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    key: Sequence[str] | None = None,
+    **figures: float | int | str,
+) -> dg.AssetCheckResult:
+    """A verdict in plain words; `figures` are the numbers behind it."""
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key=dg.AssetKey(key) if key else None,
+        passed=bool(passed),
+        severity=severity,
+        description=reason,
+        metadata=figures,
+    )
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]], cell: int = 60) -> str:
+    """Rows as a Markdown table; long cells are cut."""
+    if not rows:
+        return "no rows"
+
+    def show(value: Any) -> str:
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        text = " ".join(text.split()).replace("|", "\\|")
+        return text if len(text) <= cell else f"{text[: cell - 1]}…"
+
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
+    lines += ["| " + " | ".join(map(show, row.values())) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def picture(png: bytes, title: str) -> dg.MarkdownMetadataValue:
+    """A PNG inside Markdown, so that the asset's page shows it without a file server."""
+    import base64
+
+    return dg.MetadataValue.md(
+        f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
+    )

@@ -1,0 +1,199 @@
+"""Versions: every result is written aside, then becomes visible at once under its content's digest.
+
+    <root>/<vertical>/<asset>[/<partition>]/<digest>/...   immutable
+    <root>/<vertical>/<asset>[/<partition>]/CURRENT.json   which digest is the current one
+    <root>/.staging/<random>/...                           being written; never read
+
+A process may be killed at any moment: before the rename nothing is visible, before the pointer is
+replaced the previous version is current, and afterwards the new one is whole.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xxhash
+from upath import UPath
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.dataset as pads
+
+POINTER = "CURRENT.json"
+STAGING = ".staging"
+KEPT_VERSIONS = 2  # the current one, and the one that a running reader may still have open
+MANIFEST, LOG = "manifest.json", "training_log.jsonl"
+PROVENANCE = frozenset({MANIFEST, LOG})  # how a result came about; not part of its content
+_CHUNK = 1 << 20
+
+
+def store_root() -> UPath:
+    """Root of the store: `VERTICAL_STORE` (any fsspec URL), by default `data/store`."""
+    return UPath(os.environ.get("VERTICAL_STORE", "data/store"))
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A complete result that nobody sees yet; `commit` makes it the current version."""
+
+    path: UPath
+    version: str
+    bytes: int
+    rows: int | None = None  # the last three are a table's
+    schema: "pa.Schema | None" = None
+    preview: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A handle on the current version of a table, of one or several partitions."""
+
+    paths: tuple[UPath, ...]
+
+    @property
+    def version(self) -> str:
+        """Data version; of several partitions, theirs in order."""
+        return ",".join(path.name for path in self.paths)
+
+    def dataset(self) -> "pads.Dataset":
+        """The table as an Arrow dataset: columns and filters are pushed down to the files."""
+        import pyarrow.dataset as pads
+
+        parts = [
+            pads.dataset(path.path, filesystem=path.fs, format="parquet", exclude_invalid_files=True)
+            for path in self.paths
+        ]
+        return parts[0] if len(parts) == 1 else pads.dataset(parts)
+
+    def read(self, columns: Sequence[str] | None = None) -> "pa.Table":
+        return self.dataset().to_table(columns=list(columns) if columns else None)
+
+    def batches(self, columns: Sequence[str] | None = None) -> "Iterator[pa.RecordBatch]":
+        """Rows in order, a batch at a time: memory does not grow with the table."""
+        for path in self.paths:
+            part = Table((path,)).dataset()
+            yield from part.to_batches(columns=list(columns) if columns else None)
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A handle on the current version of a model directory, on a local disk."""
+
+    path: Path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.path / MANIFEST).read_text())
+
+
+def new_staging(root: UPath) -> UPath:
+    """A new empty directory on the store's own file system, so that a rename can publish it."""
+    path = root / STAGING / uuid.uuid4().hex
+    path.mkdir(parents=True)
+    return path
+
+
+def stage_directory(root: UPath, source: Path) -> Staged:
+    """Copies a finished local directory into staging.
+
+    The version is a digest of every file's name and bytes; manifest and training log are
+    excepted, since the same weights must give the same version however they came about.
+    """
+    digest = xxhash.xxh3_128()
+    staging = new_staging(root)
+    size = 0
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        name = file.relative_to(source).as_posix()
+        target = staging / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        counted = name not in PROVENANCE
+        if counted:
+            digest.update(f"{name}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as reader, target.open("wb") as writer:
+            while chunk := reader.read(_CHUNK):
+                writer.write(chunk)
+                size += len(chunk)
+                if counted:
+                    digest.update(chunk)
+    return Staged(staging, digest.hexdigest(), size)
+
+
+def commit(staged: Staged, entry: UPath) -> UPath:
+    """Publishes a staged result as the current version of `entry`; returns its final path.
+
+    Idempotent: content that is already there is kept, and the staged copy goes.
+    """
+    final = entry / staged.version
+    entry.mkdir(parents=True, exist_ok=True)
+    root = staged.path.parent.parent
+    if final.exists():
+        _remove(staged.path)
+    else:
+        staged.path.rename(final)
+    holder = new_staging(root)
+    pointer = {"version": staged.version, "bytes": staged.bytes, "rows": staged.rows}
+    (holder / POINTER).write_text(json.dumps(pointer))
+    _replace(holder / POINTER, entry / POINTER)
+    _remove(holder)
+    _prune(entry, current=staged.version)
+    return final
+
+
+def current(entry: UPath) -> UPath:
+    """Path of the current version.
+
+    Raises:
+        FileNotFoundError: nothing was ever published under `entry`.
+    """
+    try:
+        version = json.loads((entry / POINTER).read_text())["version"]
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"nothing is stored under {entry}: materialize {'/'.join(entry.parts[-2:])} first"
+        ) from None
+    return entry / version
+
+
+def sweep(root: UPath) -> None:
+    """Removes what killed processes left in staging. Call it only while nothing runs."""
+    if (root / STAGING).exists():
+        _remove(root / STAGING)
+
+
+def local_directory(path: UPath) -> Path:
+    """A model directory on the local disk: itself, or a copy of a remote one, fetched once."""
+    if _is_local(path):
+        return Path(path.path)
+    cache = Path(os.environ.get("VERTICAL_CACHE", "data/cache")) / path.name
+    if not cache.exists():
+        partial = cache.with_name(f"{path.name}.{uuid.uuid4().hex}")
+        path.fs.get(path.path, str(partial), recursive=True)
+        partial.rename(cache)
+    return cache
+
+
+def _is_local(path: UPath) -> bool:
+    return path.protocol in ("", "file", "local")
+
+
+def _remove(directory: UPath) -> None:
+    directory.fs.rm(directory.path, recursive=True)
+
+
+def _replace(source: UPath, target: UPath) -> None:
+    """Puts a file in another's place: atomic on a local disk, and one put on an object store."""
+    if _is_local(target):
+        os.replace(source.path, target.path)
+    else:
+        target.write_bytes(source.read_bytes())
+
+
+def _prune(entry: UPath, current: str) -> None:
+    versions = [path for path in entry.iterdir() if path.is_dir() and path.name != current]
+    versions.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for outdated in versions[KEPT_VERSIONS - 1 :]:
+        _remove(outdated)

@@ -1,0 +1,1 @@
+"""training: domain adaptation of a base model, fine-tuning, and the baselines (SPEC M, T, E4)."""

@@ -1,0 +1,241 @@
+"""Assets of training: pretrained_ckpt -> finetuned_ckpt, and the baselines beside them."""
+
+import tempfile
+from pathlib import Path
+
+import dagster as dg
+
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.store import Directory, Table, store_root
+from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+
+STAGE, VERSION = "training", "1"
+POOL = "training"  # one training at a time; the limit stands in dagster.yaml
+
+
+def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
+    """The training assets of one vertical."""
+    key = {
+        name: [spec.name, name]
+        for name in ("dedup_corpus", "labeled_set", "pretrained_ckpt", "finetuned_ckpt")
+    }
+    base = {"package": spec.model.package, "path": spec.model.path}.get(spec.model.base)
+    base_name = f"{spec.model.base} {base}" if base else spec.model.base
+
+    @dg.asset(
+        **spec.asset(
+            STAGE,
+            "pretrained_ckpt",
+            version=VERSION,
+            reads=["model", "pretrain", "split", "seed"],
+            kinds={"pytorch", "lightning", "huggingface"},
+        ),
+        description=f"The base model ({base_name}), adapted to the domain by masked-language-model "
+        "training on the corpus without the test split (SPEC T5). A Hugging Face directory.",
+        ins={"dedup_corpus": dg.AssetIn(key["dedup_corpus"])},
+        check_specs=[
+            dg.AssetCheckSpec(
+                "held_out_loss_falls",
+                asset=key["pretrained_ckpt"],
+                description="The masked-token loss on held-out documents is lower than before.",
+            )
+        ],
+        pool=POOL,
+        required_resource_keys={"mlflow"},
+    )
+    def pretrained_ckpt(context: dg.AssetExecutionContext, dedup_corpus: Table):
+        from vertical_assets.labels.splits import TEST, groups_of, split_of
+        from vertical_assets.plots import curves
+        from vertical_assets.store.versions import stage_directory
+        from vertical_assets.training.base_models import prepare_base
+        from vertical_assets.training.checkpoints import manifest_of, work_folder, write_checkpoint
+        from vertical_assets.training.loop import clear, loss_curves
+        from vertical_assets.training.pretraining import pretrain
+        from vertical_assets.training.tracking import log_curve, tracked
+
+        documents = dedup_corpus.read(["doc_id", "text", "meta", "cluster_id"])
+        texts = [
+            text
+            for text, group in zip(
+                documents["text"].to_pylist(), groups_of(documents, spec), strict=True
+            )
+            if split_of(group, spec) != TEST
+        ]
+        inputs = {"dedup_corpus": dedup_corpus.version}
+        work = work_folder(spec, "pretrained_ckpt", str(context.assets_def.code_version), inputs)
+        sections = ["model", "pretrain"]
+        with (
+            tracked(
+                context.resources.mlflow, spec, "pretrained_ckpt", context.run.run_id, sections
+            ) as run,
+            tempfile.TemporaryDirectory() as folder,
+        ):
+            origin = prepare_base(spec, texts, work / "base")
+            result = pretrain(origin.path, texts, spec, work)
+            metrics = {"loss_before": result.loss_before, "loss_after": result.loss_after}
+            run.log_metrics(metrics)
+            log_curve(result.log)
+            facts = {**origin.facts, **result.facts}
+            write_checkpoint(
+                Path(folder),
+                result.model,
+                result.tokenizer,
+                manifest_of(spec, "pretrained_ckpt", inputs, metrics, **facts),
+                result.log,
+            )
+            staged = stage_directory(store_root(), Path(folder))
+        clear(work)
+        return stored(
+            staged,
+            checks=[
+                check(
+                    "held_out_loss_falls",
+                    result.loss_after < result.loss_before,
+                    f"held-out loss {result.loss_before:.3f} before, {result.loss_after:.3f} after",
+                    severity=dg.AssetCheckSeverity.WARN,
+                    **metrics,
+                )
+            ],
+            metadata={
+                **facts,
+                **metrics,
+                "loss_curve": picture(
+                    curves(loss_curves(result.log), "step", "masked-token loss"),
+                    "loss curve",
+                ),
+            },
+        )
+
+    @dg.asset(
+        **spec.asset(
+            STAGE,
+            "finetuned_ckpt",
+            version=VERSION,
+            reads=["finetune", "model.max_tokens", "task", "seed"],
+            kinds={"pytorch", "lightning", "huggingface"},
+        ),
+        ins={
+            "pretrained_ckpt": dg.AssetIn(key["pretrained_ckpt"]),
+            "labeled_set": dg.AssetIn(key["labeled_set"]),
+        },
+        check_specs=[
+            dg.AssetCheckSpec(
+                "beats_majority_class",
+                asset=key["finetuned_ckpt"],
+                blocking=True,
+                description="Validation accuracy above the most frequent class's share.",
+            )
+        ],
+        pool=POOL,
+        required_resource_keys={"mlflow"},
+    )
+    def finetuned_ckpt(
+        context: dg.AssetExecutionContext, pretrained_ckpt: Directory, labeled_set: Table
+    ):
+        """The vertical's model: the adapted encoder with a classification head (SPEC T6-T9).
+
+        A Hugging Face directory; the weights are those of the best validation macro F1.
+        """
+        from collections import Counter
+
+        from vertical_assets.labels.splits import TRAIN, VALIDATION, items_of
+        from vertical_assets.plots import curves
+        from vertical_assets.store.versions import stage_directory
+        from vertical_assets.training.checkpoints import manifest_of, work_folder, write_checkpoint
+        from vertical_assets.training.classification import finetune
+        from vertical_assets.training.loop import clear, loss_curves
+        from vertical_assets.training.tracking import log_curve, tracked
+
+        labeled = labeled_set.read(["text", "label", "split"])
+        validation_set = items_of(labeled, VALIDATION)
+        inputs = {
+            "pretrained_ckpt": pretrained_ckpt.path.name,
+            "labeled_set": labeled_set.version,
+        }
+        work = work_folder(spec, "finetuned_ckpt", str(context.assets_def.code_version), inputs)
+        with (
+            tracked(
+                context.resources.mlflow, spec, "finetuned_ckpt", context.run.run_id, ["finetune"]
+            ) as run,
+            tempfile.TemporaryDirectory() as folder,
+        ):
+            result = finetune(
+                pretrained_ckpt.path, items_of(labeled, TRAIN), validation_set, spec, work
+            )
+            best = max(
+                (line for line in result.log if "val_f1_macro" in line),
+                key=lambda line: line["val_f1_macro"],
+            )
+            metrics = {name: best[name] for name in ("val_loss", "val_accuracy", "val_f1_macro")}
+            run.log_metrics(metrics)
+            log_curve(result.log)
+            write_checkpoint(
+                Path(folder),
+                result.model,
+                result.tokenizer,
+                manifest_of(spec, "finetuned_ckpt", inputs, metrics, **result.facts),
+                result.log,
+            )
+            staged = stage_directory(store_root(), Path(folder))
+        clear(work)
+        share = Counter(validation_set[1]).most_common(1)[0][1] / len(validation_set[1])
+        validated = [line for line in result.log if "val_loss" in line]
+        return stored(
+            staged,
+            checks=[
+                check(
+                    "beats_majority_class",
+                    metrics["val_accuracy"] > share,
+                    f"validation accuracy {metrics['val_accuracy']:.3f}, "
+                    f"most frequent class {share:.3f}",
+                    **metrics,
+                )
+            ],
+            metadata={
+                **result.facts,
+                **metrics,
+                "validations": dg.MetadataValue.md(markdown_table(validated)),
+                "loss_curve": picture(
+                    curves(loss_curves(result.log), "step", "loss"), "loss curve"
+                ),
+                "f1_curve": picture(
+                    curves(
+                        {
+                            name: ([v["step"] for v in validated], [v[name] for v in validated])
+                            for name in ("val_f1_macro", "val_accuracy")
+                        },
+                        "step",
+                        "validation",
+                    ),
+                    "validation curve",
+                ),
+            },
+        )
+
+    @dg.asset(
+        **spec.asset(
+            STAGE,
+            "baselines",
+            version=VERSION,
+            reads=["task", "dedup.unit", "language"],
+            kinds={"scikitlearn", "parquet"},
+        ),
+        ins={"labeled_set": dg.AssetIn(key["labeled_set"])},
+    )
+    def baselines(labeled_set: Table):
+        """What logistic regression on TF-IDF says about the held-out items (SPEC E4)."""
+        from vertical_assets.labels.splits import TRAIN, held_out, items_of
+        from vertical_assets.store.contracts import PREDICTIONS
+        from vertical_assets.store.tables import stage_table
+        from vertical_assets.training.baseline import tfidf_logistic_regression
+        from vertical_assets.training.predictions import predictions_table
+
+        labeled = labeled_set.read()
+        held = held_out(labeled)
+        probabilities = tfidf_logistic_regression(
+            *items_of(labeled, TRAIN), held["text"].to_pylist(), spec
+        )
+        table = predictions_table(held, probabilities, spec.labels)
+        return stored(stage_table(store_root(), PREDICTIONS, table.to_batches()))
+
+    return [pretrained_ckpt, finetuned_ckpt, baselines]

@@ -1,0 +1,201 @@
+"""Fine-tuning of a sequence classifier on the labelled set (SPEC T6-T9, M11-M13)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from vertical_assets.batching import in_order
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.training.batches import Steps
+from vertical_assets.training.loop import Plan, TrainingModule, precision, train
+from vertical_assets.training.pretraining import tokenized
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+class ClassificationModule(TrainingModule):
+    """A transformers classifier with label-smoothed, optionally class-weighted cross-entropy."""
+
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        weights: torch.Tensor | None,
+        label_smoothing: float,
+        head_factor: float,
+        plan: Plan,
+        total_steps: int,
+    ) -> None:
+        super().__init__(plan, total_steps)
+        self.model, self.label_smoothing, self.head_factor = model, label_smoothing, head_factor
+        self.register_buffer("weights", weights, persistent=False)
+        classes = model.config.num_labels
+        self.accuracy = MulticlassAccuracy(classes, average="micro")
+        self.f1 = MulticlassF1Score(classes, average="macro")
+
+    def forward(self, ids: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+        """Logits, rows x classes, of rows x width token ids."""
+        return self.model(input_ids=ids, attention_mask=attention).logits
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The new head starts from nothing and learns faster than the encoder."""
+        encoder = {id(p) for p in self.model.base_model.embeddings.parameters()}
+        encoder |= {id(p) for p in self.model.base_model.encoder.parameters()}
+        rate = self.plan.learning_rate
+        groups = []
+        for group in super().parameter_groups():
+            own = {k: v for k, v in group.items() if k != "params"}
+            old = [p for p in group["params"] if id(p) in encoder]
+            new = [p for p in group["params"] if id(p) not in encoder]
+            groups += [
+                {"params": old, **own},
+                {"params": new, "lr": rate * self.head_factor, **own},
+            ]
+        return groups
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        ids, attention, labels = batch
+        return F.cross_entropy(
+            self(ids, attention), labels, self.weights, label_smoothing=self.label_smoothing
+        )
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        ids, attention, labels = batch
+        logits = self(ids, attention)
+        self.log("val_loss", F.cross_entropy(logits, labels), batch_size=len(labels))
+        self.accuracy(logits, labels)
+        self.f1(logits, labels)
+        self.log("val_accuracy", self.accuracy, on_epoch=True)
+        self.log("val_f1_macro", self.f1, on_epoch=True)
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A classifier and the run's log."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerFast"
+    log: list[dict[str, Any]]
+    facts: dict[str, Any]
+
+
+def class_weights(labels: np.ndarray, classes: int, how: str) -> torch.Tensor | None:
+    """Weights inversely proportional to the class frequency (SPEC E1), or to its root; mean 1
+    over the items. A class without items weighs 1.
+    """
+    if how == "none":
+        return None
+    counts = np.bincount(labels, minlength=classes).astype(np.float64)
+    raw = np.where(counts > 0, counts.sum() / np.maximum(counts, 1), 1.0)
+    if how == "sqrt":
+        raw = np.sqrt(raw)
+    return torch.tensor(raw * counts.sum() / (raw * counts).sum(), dtype=torch.float32)
+
+
+def finetune(
+    base: Path,
+    train_set: tuple[list[str], list[str]],
+    validation_set: tuple[list[str], list[str]],
+    spec: VerticalSpec,
+    work: Path,
+) -> Finetuned:
+    """Trains a classification head and the encoder under it; keeps the best validation macro F1.
+
+    Args:
+        base: Hugging Face directory of the adapted base model.
+        train_set: (texts, labels).
+        validation_set: (texts, labels); decides which weights are kept and when to stop (M13).
+        spec: sections `finetune`, `model`, `task`, `seed`.
+        work: folder of this run; a checkpoint found there is resumed.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    settings, labels = spec.finetune, spec.labels
+    index = {label: code for code, label in enumerate(labels)}
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    torch.manual_seed(spec.seed)  # the head starts from random weights
+    model = AutoModelForSequenceClassification.from_pretrained(
+        base,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id=index,
+        problem_type="single_label_classification",
+    )
+    freeze(model, settings.freeze_layers)
+    inputs = tokenized(train_set[0], tokenizer, spec)
+    codes = np.array([index[label] for label in train_set[1]])
+    held = tokenized(validation_set[0], tokenizer, spec)
+    held_codes = np.array([index[label] for label in validation_set[1]])
+    steps = Steps(inputs.lengths, settings.batch_tokens, spec.seed, settings.epochs)
+    plan = Plan(
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup=settings.warmup,
+        checkpoint_steps=settings.checkpoint_steps,
+        seed=spec.seed,
+        monitor="val_f1_macro",
+        mode="max",
+        patience=settings.patience,
+        validations=settings.epochs,
+    )
+    module = ClassificationModule(
+        model,
+        class_weights(codes, len(labels), settings.class_weights),
+        settings.label_smoothing,
+        settings.head_factor,
+        plan,
+        len(steps),
+    )
+
+    def collate(rows: np.ndarray) -> tuple[torch.Tensor, ...]:
+        return (*inputs.padded(rows), torch.from_numpy(codes[rows]))
+
+    validation = [
+        (*held.padded(rows), torch.from_numpy(held_codes[rows]))
+        for rows in in_order(held.lengths, 4 * settings.batch_tokens)
+    ]
+    log = train(module, steps, collate, validation, work)
+    return Finetuned(
+        model=model,
+        tokenizer=tokenizer,
+        log=log,
+        facts={
+            "texts": len(inputs.ids),
+            "tokens_per_epoch": int(inputs.lengths.sum()),
+            "steps": len(steps),
+            "parameters": model.num_parameters(),
+            "trained_parameters": model.num_parameters(only_trainable=True),
+            "precision": precision(),
+        },
+    )
+
+
+def freeze(model: "PreTrainedModel", layers: int) -> None:
+    """Freezes the embeddings and the first `layers` encoder layers (SPEC T6); 0 freezes nothing."""
+    if not layers:
+        return
+    frozen = [model.base_model.embeddings, *model.base_model.encoder.layer[:layers]]
+    for module in frozen:
+        module.requires_grad_(False)
+
+
+@torch.inference_mode()
+def predict_probabilities(
+    checkpoint: Path, texts: list[str], spec: VerticalSpec, budget: int = 8192
+) -> np.ndarray:
+    """Probabilities, texts x labels, by a fine-tuned checkpoint."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
+    inputs = tokenized(texts, AutoTokenizer.from_pretrained(checkpoint), spec)
+    probabilities = np.zeros((len(texts), model.config.num_labels), np.float32)
+    for rows in in_order(inputs.lengths, budget):
+        ids, attention = inputs.padded(rows)
+        logits = model(input_ids=ids, attention_mask=attention).logits
+        probabilities[rows] = logits.float().softmax(-1).numpy()
+    return probabilities

@@ -1,0 +1,141 @@
+"""Masked-language-model training on the domain's corpus, from the base model (SPEC T5)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional as F
+
+from vertical_assets.batching import in_order
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.training.batches import Steps, Tokenized, tokenize
+from vertical_assets.training.loop import Plan, TrainingModule, precision, train
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+class MaskedLanguageModule(TrainingModule):
+    """Predicts masked tokens; logits are computed at the masked positions only, since the
+    vocabulary is the widest layer of a small model.
+    """
+
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        tokenizer: "PreTrainedTokenizerFast",
+        mask: float,
+        plan: Plan,
+        total_steps: int,
+    ) -> None:
+        from transformers import DataCollatorForLanguageModeling
+
+        super().__init__(plan, total_steps)
+        self.model = model
+        self.masking = DataCollatorForLanguageModeling(tokenizer, mlm_probability=mask)
+        self.special = torch.tensor(sorted(set(tokenizer.all_special_ids)))
+
+    def loss(self, ids: torch.Tensor, attention: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """(mean cross-entropy at the masked positions, their number) of rows x width ids."""
+        special = torch.isin(ids, self.special.to(ids.device))
+        masked_ids, labels = self.masking.torch_mask_tokens(ids.clone(), special)
+        hidden = self.model.base_model(
+            input_ids=masked_ids, attention_mask=attention
+        ).last_hidden_state
+        chosen = labels != -100
+        head: Any = getattr(self.model, "cls", None) or self.model.lm_head
+        logits = head(hidden[chosen])
+        # A batch of very short texts may have no masked token; its loss is zero, not NaN.
+        total = F.cross_entropy(logits.float(), labels[chosen], reduction="sum")
+        count = int(chosen.sum())
+        return total / max(1, count), count
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return self.loss(*batch)[0]
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        torch.manual_seed(self.plan.seed + batch_idx)  # the same masks at every validation
+        loss, count = self.loss(*batch)
+        self.log("val_loss", loss, batch_size=max(1, count))
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """An adapted model, its held-out loss before and after, and the run's log."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerFast"
+    loss_before: float
+    loss_after: float
+    log: list[dict[str, Any]]
+    facts: dict[str, Any]
+
+
+def pretrain(base: Path, texts: list[str], spec: VerticalSpec, work: Path) -> Pretrained:
+    """Adapts the base model to the texts.
+
+    Args:
+        base: Hugging Face directory.
+        texts: the corpus; the share `pretrain.held_out`, every n-th text, only measures the loss.
+        spec: sections `pretrain`, `model`, `seed`.
+        work: folder of this run; a checkpoint found there is resumed.
+    """
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    settings = spec.pretrain
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    torch.manual_seed(spec.seed)  # a base without a prediction head gets a new one
+    model = AutoModelForMaskedLM.from_pretrained(base)
+    every = max(2, round(1 / settings.held_out)) if settings.held_out else len(texts) + 1
+    held = tokenized(texts[::every], tokenizer, spec)
+    trained = tokenized([t for n, t in enumerate(texts) if n % every], tokenizer, spec)
+    steps = Steps(trained.lengths, settings.batch_tokens, spec.seed, settings.epochs)
+    plan = Plan(
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup=settings.warmup,
+        checkpoint_steps=settings.checkpoint_steps,
+        seed=spec.seed,
+        monitor="val_loss",
+        mode="min",
+        validations=3,
+    )
+    module = MaskedLanguageModule(model, tokenizer, settings.mask, plan, len(steps))
+    validation = [held.padded(rows) for rows in in_order(held.lengths, settings.batch_tokens)]
+    before = mean_loss(module, validation)
+    log = train(module, steps, trained.padded, validation, work)
+    return Pretrained(
+        model=model,
+        tokenizer=tokenizer,
+        loss_before=before,
+        loss_after=mean_loss(module, validation),
+        log=log,
+        facts={
+            "texts": len(trained.ids),
+            "tokens": int(trained.lengths.sum()),
+            "steps": len(steps),
+            "parameters": model.num_parameters(),
+            "precision": precision(),
+        },
+    )
+
+
+def tokenized(
+    texts: list[str], tokenizer: "PreTrainedTokenizerFast", spec: VerticalSpec
+) -> Tokenized:
+    """Token ids of texts by a checkpoint's tokenizer."""
+    pad = tokenizer.pad_token_id
+    return tokenize(texts, tokenizer.backend_tokenizer, int(pad or 0), spec.model.max_tokens)
+
+
+@torch.no_grad()
+def mean_loss(module: MaskedLanguageModule, batches: list[Any]) -> float:
+    """Mean loss over all masked positions of the batches, with the masks of `validation_step`."""
+    module.eval()
+    total = count = 0.0
+    for number, batch in enumerate(batches):
+        torch.manual_seed(module.plan.seed + number)
+        loss, masked = module.loss(*batch)
+        total, count = total + float(loss) * masked, count + masked
+    return total / max(1.0, count)

@@ -1,0 +1,47 @@
+"""VerticalComponent: a vertical's YAML becomes its assets, checks, jobs and sensors."""
+
+from typing import Self
+
+import dagster as dg
+from pydantic import BaseModel
+
+from vertical_assets import automation
+from vertical_assets.corpus import assets as corpus
+from vertical_assets.evaluation import assets as evaluation
+from vertical_assets.labels import assets as labels
+from vertical_assets.release import assets as release
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.training import assets as training
+
+STAGES = (corpus, labels, training, evaluation, release)  # in the order that data flows
+
+
+class VerticalComponent(dg.Component):
+    """One vertical; its attributes are a `VerticalSpec`."""
+
+    def __init__(self, spec: VerticalSpec) -> None:
+        self.spec = spec
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        return VerticalSpec
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+        if not isinstance(attributes, VerticalSpec):
+            raise dg.DagsterInvalidDefinitionError(
+                f"{context.path}: 'attributes' is missing; a vertical needs at least name, domain, "
+                "language, sources, task, annotation and model"
+            )
+        return cls(attributes)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        return build_definitions(self.spec)
+
+
+def build_definitions(spec: VerticalSpec) -> dg.Definitions:
+    """All definitions of one vertical, without resources."""
+    assets = [asset for stage in STAGES for asset in stage.build_assets(spec)]
+    return dg.Definitions(
+        assets=assets, jobs=automation.jobs(spec), sensors=[automation.source_sensor(spec)]
+    )
