@@ -144,7 +144,7 @@ def failed_checks(
         if check_key.asset_key not in wanted or not node.blocking:
             continue
         summary = instance.event_log_storage.get_asset_check_summary_records([check_key])[check_key]
-        record = summary.last_check_execution_record
+        record = summary.last_completed_check_execution_record
         if record is None or record.event is None:
             continue
         evaluation = record.event.dagster_event.event_specific_data

@@ -10,19 +10,20 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 import dagster as dg
 import psutil
-from dagster import DagsterEventType
+from dagster import DagsterEvent, DagsterEventType
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.execution.api import execute_run_iterator
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -39,6 +40,7 @@ from vertical_assets.store import store_root
 from vertical_assets.store.versions import LOG, sweep
 
 PID_TAG, HOST_TAG, PID_VARIABLE = "vertical_assets/pid", "vertical_assets/host", "VERTICAL_BUILD_PID"
+BUILD_LOG = "data/build.log"
 UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
 Part = tuple[dg.AssetKey, str | None]
 
@@ -121,6 +123,7 @@ def build(vertical: str, force: bool) -> None:
     for problem in problems:
         console.print(f"[red]stopped:[/red] {escape(problem)}", highlight=False)
     if problems:
+        console.print(f"What the steps wrote is in {BUILD_LOG} and on their run's page in the UI.")
         sys.exit(1)
     count = sum(outcome.seconds is not None for outcome in outcomes.values())
     console.print(
@@ -263,23 +266,29 @@ def run_once(
         job_def=job.get_definition(),
         job_code_origin=job.get_python_origin(),
         asset_selection=frozenset(keys),
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         tags={
             PID_TAG: str(os.getpid()),
+            "dagster/max_retries": "0",  # the next build is the retry
             HOST_TAG: socket.gethostname(),
             **({"dagster/partition": partition} if partition else {}),
         },
     )
     before = {key: version_of(target.instance, key, partition) for key in keys}
     failed: dict[dg.AssetKey, str] = {}
-    nodes = {target.graph.get(key).assets_def.node_def.name: key for key in keys}
+    made_by = {target.graph.get(key).assets_def.node_def.name: key for key in keys}
+    began: dict[str, float] = {}
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TrainingColumn())
-    with Progress(*columns, console=console, transient=True, refresh_per_second=2) as progress:
-        tasks = {}
-        began: dict[str, float] = {}
+    with (
+        diverted_errors(),
+        Progress(*columns, console=console, transient=True, refresh_per_second=2) as progress,
+    ):
+        tasks: dict[str, TaskID] = {}
         for event in execute_run_iterator(job, run, target.instance):
             step = event.step_key or ""
+            if event.event_type is DagsterEventType.STEP_WORKER_STARTED or step not in began:
+                began[step] = time.time()
             if event.event_type is DagsterEventType.STEP_START:
-                began[step] = event.timestamp if hasattr(event, "timestamp") else time.time()
                 tasks[step] = progress.add_task(step.replace("__", "/"), vertical=target.spec.name)
             elif event.event_type is DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
                 outcome = outcomes[(event.asset_key, partition)]
@@ -288,34 +297,55 @@ def run_once(
                 outcome.seconds = time.time() - began[step]
             elif event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
                 found = event.asset_check_evaluation_data
-                key = found.asset_key
-                outcome = outcomes[(key, partition)]
+                outcome = outcomes[(found.asset_key, partition)]
                 outcome.checks[found.check_name] = found.passed
                 if not found.passed:
                     colour = "red" if found.severity is dg.AssetCheckSeverity.ERROR else "yellow"
                     outcome.warnings += colour == "yellow"
                     progress.console.print(
-                        f"[{colour}]{key.path[-1]}: check {found.check_name}[/{colour}]: "
+                        f"[{colour}]{found.asset_key.path[-1]}: check {found.check_name}[/{colour}]: "
                         f"{escape(found.description or '')}",
                         highlight=False,
                     )
             elif event.event_type is DagsterEventType.STEP_FAILURE:
-                error = event.step_failure_data.error
-                cause = error.cause if error and error.cause and not event.step_failure_data.user_failure_data else error
-                message = (
-                    event.step_failure_data.user_failure_data.description
-                    if event.step_failure_data.user_failure_data
-                    else str(cause.message if cause else "").strip()
-                )
-                key = nodes.get(step, keys[0])
-                failed[key] = f"{name_of((key, partition))} failed: {message}"
-                outcomes[(key, partition)].state = "failed"
+                key = made_by.get(step, keys[0])
+                part = (key, partition)
+                failed[key] = f"{name_of(part)} failed: {failure_of(event)}"
+                outcomes[part].state = "failed"
             if event.event_type in (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE):
-                progress.remove_task(tasks.pop(step))
+                if step in tasks:
+                    progress.remove_task(tasks.pop(step))
+                verb = "done" if event.event_type is DagsterEventType.STEP_SUCCESS else "failed"
                 took = time.time() - began[step]
-                word = "failed" if event.event_type is DagsterEventType.STEP_FAILURE else "done"
-                progress.console.print(f"{step.replace('__', '/')} {word} in {took:.1f} s")
+                progress.console.print(f"{step.replace('__', '/')} {verb} in {took:.1f} s")
     return failed
+
+
+@contextlib.contextmanager
+def diverted_errors() -> Iterator[None]:
+    """Sends what steps and libraries write to standard error to BUILD_LOG; Dagster keeps each
+    step's own output too.
+    """
+    Path(BUILD_LOG).parent.mkdir(parents=True, exist_ok=True)
+    own = os.dup(2)
+    with Path(BUILD_LOG).open("a") as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(own, 2)
+            os.close(own)
+
+
+def failure_of(event: DagsterEvent) -> str:
+    """Why a step failed: the message that the asset raised, without Dagster's frame around it."""
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else "for an unknown reason"
 
 
 def version_of(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> str | None:

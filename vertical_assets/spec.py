@@ -209,6 +209,12 @@ class Pretrain(Strict):
         default=5e-4, description="Fewer than a million records: 0.0005 (M11)."
     )
     warmup: Fraction = Field(default=0.06, description="Cold start as share of the steps (T7).")
+    head_factor: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="Learning rate of the prediction head, as multiple of the rest's."
+    )
+    freeze_layers: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="First encoder layers, with the embeddings, that are not adapted."
+    )
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     mask: Fraction = Field(default=0.15, description="Share of masked tokens (BERT, 2018).")
     held_out: Fraction = Field(default=0.02, description="Documents kept for the loss check.")

@@ -1,6 +1,7 @@
 """Resources and the executor, each bound once for all verticals."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,24 +13,19 @@ from vertical_assets.store.io_managers import StoreIOManager
 PRELOADED = ["pyarrow.dataset", "vertical_assets.vertical"]
 
 
-@dg.resource(
-    config_schema={"tracking_uri": dg.Field(str, is_required=False)},
-    description="MLflow through dagster-mlflow; imported when a training asks for it.",
-)
+@dg.resource(description="MLflow through dagster-mlflow; imported when a training asks for it.")
 def mlflow(context: dg.InitResourceContext) -> Iterator[Any]:
-    """dagster-mlflow's own resource, behind a late import: MLflow alone takes three seconds."""
-    from dagster_mlflow import mlflow_tracking
+    """dagster-mlflow's own resource, behind a late import: MLflow alone takes three seconds.
 
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///data/mlflow.db")
-    inner = mlflow_tracking.configured(
-        {
-            "experiment_name": "vertical_assets",
-            "mlflow_tracking_uri": uri,
-            "env": {},
-            "extra_tags": {},
-        }
-    )
-    yield from inner.resource_fn(context.replace_config({}))
+    Runs go to `MLFLOW_TRACKING_URI`, by default the SQLite file `data/mlflow.db`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        from dagster_mlflow import mlflow_tracking
+
+        uri = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///data/mlflow.db")
+        config = {"experiment_name": "vertical_assets", "mlflow_tracking_uri": uri}
+        yield from mlflow_tracking.resource_fn(context.replace_config(config))
 
 
 @dg.definitions

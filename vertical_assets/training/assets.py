@@ -22,14 +22,23 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     base = {"package": spec.model.package, "path": spec.model.path}.get(spec.model.base)
     base_name = f"{spec.model.base} {base}" if base else spec.model.base
 
+    pretrained = spec.asset(
+        STAGE,
+        "pretrained_ckpt",
+        version=VERSION,
+        reads=["model", "pretrain", "split", "seed"],
+        kinds={"pytorch", "lightning", "huggingface"},
+    )
+    finetuned = spec.asset(
+        STAGE,
+        "finetuned_ckpt",
+        version=VERSION,
+        reads=["finetune", "model.max_tokens", "task", "seed"],
+        kinds={"pytorch", "lightning", "huggingface"},
+    )
+
     @dg.asset(
-        **spec.asset(
-            STAGE,
-            "pretrained_ckpt",
-            version=VERSION,
-            reads=["model", "pretrain", "split", "seed"],
-            kinds={"pytorch", "lightning", "huggingface"},
-        ),
+        **pretrained,
         description=f"The base model ({base_name}), adapted to the domain by masked-language-model "
         "training on the corpus without the test split (SPEC T5). A Hugging Face directory.",
         ins={"dedup_corpus": dg.AssetIn(key["dedup_corpus"])},
@@ -62,7 +71,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             if split_of(group, spec) != TEST
         ]
         inputs = {"dedup_corpus": dedup_corpus.version}
-        work = work_folder(spec, "pretrained_ckpt", str(context.assets_def.code_version), inputs)
+        work = work_folder(spec, "pretrained_ckpt", pretrained["code_version"], inputs)
         sections = ["model", "pretrain"]
         with (
             tracked(
@@ -107,13 +116,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         )
 
     @dg.asset(
-        **spec.asset(
-            STAGE,
-            "finetuned_ckpt",
-            version=VERSION,
-            reads=["finetune", "model.max_tokens", "task", "seed"],
-            kinds={"pytorch", "lightning", "huggingface"},
-        ),
+        **finetuned,
         ins={
             "pretrained_ckpt": dg.AssetIn(key["pretrained_ckpt"]),
             "labeled_set": dg.AssetIn(key["labeled_set"]),
@@ -152,7 +155,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             "pretrained_ckpt": pretrained_ckpt.path.name,
             "labeled_set": labeled_set.version,
         }
-        work = work_folder(spec, "finetuned_ckpt", str(context.assets_def.code_version), inputs)
+        work = work_folder(spec, "finetuned_ckpt", finetuned["code_version"], inputs)
         with (
             tracked(
                 context.resources.mlflow, spec, "finetuned_ckpt", context.run.run_id, ["finetune"]

@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from vertical_assets.batching import in_order
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.batches import Steps
-from vertical_assets.training.loop import Plan, TrainingModule, precision, train
+from vertical_assets.training.loop import Plan, TrainingModule, freeze, precision, train
 from vertical_assets.training.pretraining import tokenized
 
 if TYPE_CHECKING:
@@ -27,12 +27,11 @@ class ClassificationModule(TrainingModule):
         model: "PreTrainedModel",
         weights: torch.Tensor | None,
         label_smoothing: float,
-        head_factor: float,
         plan: Plan,
         total_steps: int,
     ) -> None:
-        super().__init__(plan, total_steps)
-        self.model, self.label_smoothing, self.head_factor = model, label_smoothing, head_factor
+        super().__init__(model, plan, total_steps)
+        self.label_smoothing = label_smoothing
         self.register_buffer("weights", weights, persistent=False)
         classes = model.config.num_labels
         self.accuracy = MulticlassAccuracy(classes, average="micro")
@@ -41,22 +40,6 @@ class ClassificationModule(TrainingModule):
     def forward(self, ids: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
         """Logits, rows x classes, of rows x width token ids."""
         return self.model(input_ids=ids, attention_mask=attention).logits
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """The new head starts from nothing and learns faster than the encoder."""
-        encoder = {id(p) for p in self.model.base_model.embeddings.parameters()}
-        encoder |= {id(p) for p in self.model.base_model.encoder.parameters()}
-        rate = self.plan.learning_rate
-        groups = []
-        for group in super().parameter_groups():
-            own = {k: v for k, v in group.items() if k != "params"}
-            old = [p for p in group["params"] if id(p) in encoder]
-            new = [p for p in group["params"] if id(p) not in encoder]
-            groups += [
-                {"params": old, **own},
-                {"params": new, "lr": rate * self.head_factor, **own},
-            ]
-        return groups
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         ids, attention, labels = batch
@@ -135,6 +118,7 @@ def finetune(
     plan = Plan(
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
+        head_factor=settings.head_factor,
         warmup=settings.warmup,
         checkpoint_steps=settings.checkpoint_steps,
         seed=spec.seed,
@@ -147,7 +131,6 @@ def finetune(
         model,
         class_weights(codes, len(labels), settings.class_weights),
         settings.label_smoothing,
-        settings.head_factor,
         plan,
         len(steps),
     )
@@ -173,15 +156,6 @@ def finetune(
             "precision": precision(),
         },
     )
-
-
-def freeze(model: "PreTrainedModel", layers: int) -> None:
-    """Freezes the embeddings and the first `layers` encoder layers (SPEC T6); 0 freezes nothing."""
-    if not layers:
-        return
-    frozen = [model.base_model.embeddings, *model.base_model.encoder.layer[:layers]]
-    for module in frozen:
-        module.requires_grad_(False)
 
 
 @torch.inference_mode()

