@@ -44,7 +44,10 @@ BUILD_LOG = "data/build.log"
 UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
 Part = tuple[dg.AssetKey, str | None]
 
-console = Console(width=None if sys.stdout.isatty() else 140)
+# A descriptor of its own: what steps print goes elsewhere while they run.
+console = Console(
+    file=os.fdopen(os.dup(1), "w"), width=None if sys.stdout.isatty() else 140
+)
 
 
 @dataclass
@@ -280,7 +283,7 @@ def run_once(
     began: dict[str, float] = {}
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TrainingColumn())
     with (
-        diverted_errors(),
+        diverted_output(),
         Progress(*columns, console=console, transient=True, refresh_per_second=2) as progress,
     ):
         tasks: dict[str, TaskID] = {}
@@ -322,19 +325,21 @@ def run_once(
 
 
 @contextlib.contextmanager
-def diverted_errors() -> Iterator[None]:
-    """Sends what steps and libraries write to standard error to BUILD_LOG; Dagster keeps each
-    step's own output too.
+def diverted_output() -> Iterator[None]:
+    """Sends what steps and libraries print to BUILD_LOG, so that progress can be read; Dagster
+    keeps each step's own output too.
     """
     Path(BUILD_LOG).parent.mkdir(parents=True, exist_ok=True)
-    own = os.dup(2)
+    own = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
     with Path(BUILD_LOG).open("a") as log:
-        os.dup2(log.fileno(), 2)
+        for descriptor in own:
+            os.dup2(log.fileno(), descriptor)
         try:
             yield
         finally:
-            os.dup2(own, 2)
-            os.close(own)
+            for descriptor, copy in own.items():
+                os.dup2(copy, descriptor)
+                os.close(copy)
 
 
 def failure_of(event: DagsterEvent) -> str:

