@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView, TemporalContext
+from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.data_version import (
     CachingStaleStatusResolver,
     StaleCause,
@@ -16,7 +17,7 @@ from dagster._core.definitions.data_version import (
     StaleStatus,
     extract_data_version_from_entry,
 )
-from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._time import get_current_datetime
 
@@ -75,7 +76,9 @@ def source_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
     )
     def sources(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         changed = list(observations(spec, context.instance))
-        return dg.SensorResult(asset_events=changed) if changed else dg.SkipReason("no file changed")
+        return (
+            dg.SensorResult(asset_events=changed) if changed else dg.SkipReason("no file changed")
+        )
 
     return sources
 
@@ -85,19 +88,19 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
     from vertical_assets.corpus.sources import fingerprints
     from vertical_assets.labels.annotations import label_fingerprint
 
-    found = {
+    found: dict[tuple[dg.AssetKey, str | None], str] = {
         (dg.AssetKey([spec.name, "source_files"]), name): version
         for name, version in fingerprints(spec).items()
     }
     if spec.annotation.path is not None:
         found[(dg.AssetKey([spec.name, "label_files"]), None)] = label_fingerprint(spec)
     for (key, partition), version in found.items():
-        record = instance.get_latest_data_version_record(key, is_source=True, partition_key=partition)
+        record = instance.get_latest_data_version_record(
+            key, is_source=True, partition_key=partition
+        )
         seen = extract_data_version_from_entry(record.event_log_entry) if record else None
         if seen is None or seen.value != version:
-            yield dg.AssetObservation(
-                key, partition=partition, tags={DATA_VERSION_TAG: version}
-            )
+            yield dg.AssetObservation(key, partition=partition, tags={DATA_VERSION_TAG: version})
 
 
 def unsynced(
@@ -131,7 +134,11 @@ def _words(cause: StaleCause) -> str:
         name = cause.dependency.asset_key.path[-1]
         part = f":{cause.dependency.partition_key}" if cause.dependency.partition_key else ""
         return f"{name}{part} {cause.reason.removeprefix('has a ').replace('dependency ', '')}"
-    return "configuration or code changed" if cause.category is StaleCauseCategory.CODE else cause.reason
+    return (
+        "configuration or code changed"
+        if cause.category is StaleCauseCategory.CODE
+        else cause.reason
+    )
 
 
 def failed_checks(
@@ -147,7 +154,12 @@ def failed_checks(
         record = summary.last_completed_check_execution_record
         if record is None or record.event is None:
             continue
-        evaluation = record.event.dagster_event.event_specific_data
+        event = record.event.dagster_event
+        if event is None:
+            continue
+        evaluation = event.asset_check_evaluation_data
         if not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
-            found.append(FailedCheck(check_key.asset_key, check_key.name, evaluation.description or ""))
+            found.append(
+                FailedCheck(check_key.asset_key, check_key.name, evaluation.description or "")
+            )
     return found

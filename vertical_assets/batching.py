@@ -9,7 +9,9 @@ import numpy as np
 POOL = 50  # batches that are sorted together
 
 
-def batches_of_epoch(lengths: np.ndarray, budget: int, seed: int, epoch: int) -> list[np.ndarray]:
+def batches_of_epoch(
+    lengths: np.ndarray, budget: int, seed: int, epoch: int, drawn: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Row numbers of every batch of one epoch; each row once.
 
     Args:
@@ -17,9 +19,10 @@ def batches_of_epoch(lengths: np.ndarray, budget: int, seed: int, epoch: int) ->
         budget: tokens per batch, padding included; a longer row is a batch of its own.
         seed: of the run.
         epoch: the order differs by epoch and is the same in every run.
+        drawn: rows of this epoch; all where not given.
     """
     rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(lengths))
+    order = rng.permutation(np.arange(len(lengths)) if drawn is None else drawn)
     pool = max(1, POOL * budget // max(1, int(lengths.mean())))
     batches: list[np.ndarray] = []
     for start in range(0, len(order), pool):
@@ -32,6 +35,15 @@ def batches_of_epoch(lengths: np.ndarray, budget: int, seed: int, epoch: int) ->
                 batches.append(rows[first:place])
                 first = place
     return [batches[number] for number in rng.permutation(len(batches))]
+
+
+def draw_by_group(groups: np.ndarray, most: int, seed: int, epoch: int) -> np.ndarray:
+    """Row numbers with at most `most` rows of each group, another choice in every epoch."""
+    rows = np.random.default_rng([seed, epoch, most]).permutation(len(groups))
+    rows = rows[np.argsort(groups[rows], kind="stable")]
+    starts = np.flatnonzero(np.r_[True, groups[rows[1:]] != groups[rows[:-1]]])
+    rank = np.arange(len(rows)) - np.repeat(starts, np.diff(np.r_[starts, len(rows)]))
+    return np.sort(rows[rank < most])
 
 
 def in_order(lengths: np.ndarray, budget: int) -> list[np.ndarray]:

@@ -23,7 +23,15 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.execution.api import execute_run_iterator
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -39,15 +47,17 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import store_root
 from vertical_assets.store.versions import LOG, sweep
 
-PID_TAG, HOST_TAG, PID_VARIABLE = "vertical_assets/pid", "vertical_assets/host", "VERTICAL_BUILD_PID"
+PID_TAG, HOST_TAG, PID_VARIABLE = (
+    "vertical_assets/pid",
+    "vertical_assets/host",
+    "VERTICAL_BUILD_PID",
+)
 BUILD_LOG = "data/build.log"
 UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
 Part = tuple[dg.AssetKey, str | None]
 
 # A descriptor of its own: what steps print goes elsewhere while they run.
-console = Console(
-    file=os.fdopen(os.dup(1), "w"), width=None if sys.stdout.isatty() else 140
-)
+console = Console(file=os.fdopen(os.dup(1), "w"), width=None if sys.stdout.isatty() else 140)
 
 
 @dataclass
@@ -129,8 +139,9 @@ def build(vertical: str, force: bool) -> None:
         console.print(f"What the steps wrote is in {BUILD_LOG} and on their run's page in the UI.")
         sys.exit(1)
     count = sum(outcome.seconds is not None for outcome in outcomes.values())
+    took = time.monotonic() - started
     console.print(
-        f"{vertical}: {count} of {len(outcomes)} materialized in {time.monotonic() - started:.0f} s."
+        f"{vertical}: {count} of {len(outcomes)} materialized in {took:.0f} s."
         if count
         else f"{vertical}: everything is up to date, nothing was materialized."
     )
@@ -281,7 +292,12 @@ def run_once(
     failed: dict[dg.AssetKey, str] = {}
     made_by = {target.graph.get(key).assets_def.node_def.name: key for key in keys}
     began: dict[str, float] = {}
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TrainingColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TrainingColumn(),
+    )
     with (
         diverted_output(),
         Progress(*columns, console=console, transient=True, refresh_per_second=2) as progress,
@@ -305,9 +321,9 @@ def run_once(
                 if not found.passed:
                     colour = "red" if found.severity is dg.AssetCheckSeverity.ERROR else "yellow"
                     outcome.warnings += colour == "yellow"
+                    verdict = f"{found.asset_key.path[-1]}: check {found.check_name}"
                     progress.console.print(
-                        f"[{colour}]{found.asset_key.path[-1]}: check {found.check_name}[/{colour}]: "
-                        f"{escape(found.description or '')}",
+                        f"[{colour}]{verdict}[/{colour}]: {escape(found.description or '')}",
                         highlight=False,
                     )
             elif event.event_type is DagsterEventType.STEP_FAILURE:
@@ -367,7 +383,9 @@ class TrainingColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         asset = task.description.rpartition("/")[2]
-        folder = Path(os.environ.get("VERTICAL_WORK", "data/work")) / task.fields["vertical"] / asset
+        folder = (
+            Path(os.environ.get("VERTICAL_WORK", "data/work")) / task.fields["vertical"] / asset
+        )
         for log in folder.glob(f"*/{LOG}"):
             with log.open("rb") as file:
                 file.seek(max(0, log.stat().st_size - 400))

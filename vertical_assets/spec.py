@@ -243,6 +243,10 @@ class Finetune(Strict):
     freeze_layers: Annotated[int, Field(ge=0)] = Field(
         default=0, description="First encoder layers that keep their weights (T6)."
     )
+    per_group: Positive | None = Field(
+        default=None,
+        description="Most items of a group (see split.group) in an epoch; each epoch draws others.",
+    )
     patience: Positive = Field(default=5, description="Epochs without gain (M13).")
     checkpoint_steps: Positive = 50
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 import pyarrow.parquet as pq
@@ -44,7 +45,7 @@ def built_now(output: str) -> set[str]:
 @contextmanager
 def instance_of(project: Project) -> Iterator[dg.DagsterInstance]:
     """The project's own instance; its storage is relative to the project's root."""
-    before = os.getcwd()
+    before = Path.cwd()
     os.chdir(project.root)
     try:
         with dg.DagsterInstance.from_config(str(project.root)) as instance:
@@ -55,9 +56,9 @@ def instance_of(project: Project) -> Iterator[dg.DagsterInstance]:
 
 def stale_in_graphql(project: Project) -> set[str]:
     """What the UI shows as unsynced: the answer of its GraphQL schema, in the form of `status`."""
+    module = "vertical_assets.definitions"
     result = subprocess.run(
-        [sys.executable, "-m", "dagster_graphql", "-m", "vertical_assets.definitions"]
-        + ["-a", "defs", "-t", STALE_QUERY],
+        [sys.executable, "-m", "dagster_graphql", "-m", module, "-a", "defs", "-t", STALE_QUERY],
         cwd=project.root,
         env=project.environment,
         capture_output=True,
@@ -86,8 +87,7 @@ def test_a_first_build_makes_everything_and_evaluates_every_check(built: Project
             for record in instance.all_logs(
                 run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
             )
-            if record.dagster_event
-            and (event := record.dagster_event.asset_check_evaluation_data)
+            if record.dagster_event and (event := record.dagster_event.asset_check_evaluation_data)
         }
     assert len(checks) == 15
 
@@ -161,7 +161,9 @@ def test_an_edit_that_deduplication_undoes_stops_there(copy_of_built: Project) -
     result = copy_of_built.build()
     kept = {
         (row["text"])
-        for row in pq.read_table(copy_of_built.current("dedup_corpus") / "part-0.parquet").to_pylist()
+        for row in pq.read_table(
+            copy_of_built.current("dedup_corpus") / "part-0.parquet"
+        ).to_pylist()
     }
     assert len(kept) == len({row["text"] for row in rows})
     built = built_now(result.stdout)

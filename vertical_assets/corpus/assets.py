@@ -41,7 +41,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
                 "rows_conserved",
                 asset=[spec.name, "raw_corpus"],
                 blocking=True,
-                description="Every row that was read is in the table, as document or with a reason.",
+                description="Every row that was read is stored, as document or with a reason.",
             )
         ],
     )
@@ -152,7 +152,9 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
                     "great_expectations",
                     not failed,
                     f"{len(outcomes) - len(failed)} of {len(outcomes)} expectations met"
-                    + "".join(f"; {o.column}: {o.name} failed {o.unexpected} times" for o in failed),
+                    + "".join(
+                        f"; {o.column}: {o.name} failed {o.unexpected} times" for o in failed
+                    ),
                     key=key["valid_corpus"],
                     outcomes=dg.MetadataValue.md(markdown_table([vars(o) for o in outcomes])),
                 ),
@@ -180,7 +182,10 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
                 description=description,
             )
             for name, description in (
-                ("dedup_corpus", "One document per cluster of exact and near duplicates (SPEC D3)."),
+                (
+                    "dedup_corpus",
+                    "One document per cluster of exact and near duplicates (SPEC D3).",
+                ),
                 ("duplicates", "What was dropped, for which kept document, how similar (SPEC D3)."),
             )
         },
@@ -225,7 +230,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
                 check(
                     "rows_conserved",
                     read.num_rows == kept.num_rows + dropped.num_rows,
-                    f"{read.num_rows} documents in, {kept.num_rows} kept + {dropped.num_rows} dropped",
+                    f"{read.num_rows} in, {kept.num_rows} kept + {dropped.num_rows} dropped",
                     key=key["dedup_corpus"],
                 ),
                 check(

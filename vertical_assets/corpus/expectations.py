@@ -43,9 +43,7 @@ def validate(documents: pa.Table, spec: VerticalSpec) -> list[Expectation]:
             gxe.ExpectColumnValuesToBeInSet(
                 column="source", value_set=[source.name for source in spec.sources]
             ),
-            gxe.ExpectColumnValuesToBeInSet(
-                column="kind", value_set=["public", "report", "user"]
-            ),
+            gxe.ExpectColumnValuesToBeInSet(column="kind", value_set=["public", "report", "user"]),
             gxe.ExpectColumnValuesToBeBetween(
                 column="characters",
                 min_value=spec.rules.min_chars,

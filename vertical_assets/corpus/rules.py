@@ -12,9 +12,7 @@ from vertical_assets.store.contracts import DOCUMENTS, QUARANTINE
 SHOWN_CHARS = 200
 
 
-def apply_rules(
-    batch: pa.RecordBatch, rules: Rules
-) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+def apply_rules(batch: pa.RecordBatch, rules: Rules) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """Parts a batch of RAW_DOCUMENTS into (DOCUMENTS, QUARANTINE); the first broken rule counts.
 
     No row is lost: `len(batch) == len(valid) + len(quarantined)`.

@@ -215,7 +215,10 @@ def _decoded_lines(file: UPath, encoding: str | None) -> Iterator[tuple[int, str
             return
         for number, line in enumerate(opened, 1):
             try:
-                yield number, line.rstrip(b"\r\n").decode(encoding if number == 1 else _bare(encoding))
+                yield (
+                    number,
+                    line.rstrip(b"\r\n").decode(encoding if number == 1 else _bare(encoding)),
+                )
             except UnicodeDecodeError:
                 yield number, None
 

@@ -38,9 +38,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.training.predictions import predictions_table
 
         held = held_out(labeled_set.read())
-        probabilities = predict_probabilities(
-            finetuned_ckpt.path, held["text"].to_pylist(), spec
-        )
+        probabilities = predict_probabilities(finetuned_ckpt.path, held["text"].to_pylist(), spec)
         table = predictions_table(held, probabilities, spec.labels)
         return stored(stage_table(store_root(), PREDICTIONS, table.to_batches()))
 
@@ -92,7 +90,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.training.tracking import tracked
 
         ours, labeled = predictions.read(), labeled_set.read()
-        report = report_of(ours, baselines.read(), items_of(labeled, TRAIN)[1], spec.labels)
+        report = report_of(ours, baselines.read(), items_of(labeled, TRAIN).labels, spec.labels)
         score, baseline = (value_of(report, m, TEST, MAIN) for m in (FINETUNED, BASELINE))
         compared = comparison(report, TEST)
         with tracked(
@@ -103,9 +101,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         matrix, present = confusion(
             [row["label"] for row in tested], [row["predicted"] for row in tested], spec.labels
         )
-        texts = dict(
-            zip(labeled["item_id"].to_pylist(), labeled["text"].to_pylist(), strict=True)
-        )
+        texts = dict(zip(labeled["item_id"].to_pylist(), labeled["text"].to_pylist(), strict=True))
         surest_errors = sorted(
             (row for row in tested if row["label"] != row["predicted"]),
             key=lambda row: -row["confidence"],
@@ -151,7 +147,9 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                     heat_map(matrix, present, "predicted", "gold"), "confusion matrix"
                 ),
                 "surest_errors": dg.MetadataValue.md(
-                    markdown_table([{"text": texts[row["item_id"]], **row} for row in surest_errors])
+                    markdown_table(
+                        [{"text": texts[row["item_id"]], **row} for row in surest_errors]
+                    )
                 ),
             },
         )

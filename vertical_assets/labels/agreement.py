@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from vertical_assets.store.contracts import AGREEMENT
+
+
+class Multinomial(Protocol):
+    """What draws the resamples: a NumPy generator."""
+
+    def multinomial(self, n: int, pvals: np.ndarray, size: int) -> np.ndarray: ...
 
 
 def count_matrix(annotations: pa.Table, labels: Sequence[str]) -> np.ndarray:
@@ -35,12 +41,10 @@ def alpha(counts: np.ndarray) -> float:
         return float("nan")
     if used.sum() < 2:
         return 1.0
-    return float(
-        krippendorff.alpha(value_counts=pairable[:, used], level_of_measurement="nominal")
-    )
+    return float(krippendorff.alpha(value_counts=pairable[:, used], level_of_measurement="nominal"))
 
 
-def bootstrap_alpha(counts: np.ndarray, rounds: int, seed: int) -> np.ndarray:
+def bootstrap_alpha(counts: np.ndarray, rounds: int, rng: Multinomial) -> np.ndarray:
     """Alpha of `rounds` resamples of the items, drawn with replacement.
 
     Nominal alpha is a function of sums over items: of the labels' counts n_c, and of the observed
@@ -51,9 +55,7 @@ def bootstrap_alpha(counts: np.ndarray, rounds: int, seed: int) -> np.ndarray:
     patterns, frequency = np.unique(pairable, axis=0, return_counts=True)
     values = patterns.sum(axis=1)
     agreed = (patterns * (patterns - 1)).sum(axis=1) / (values - 1)
-    drawn = np.random.default_rng(seed).multinomial(
-        frequency.sum(), frequency / frequency.sum(), size=rounds
-    )
+    drawn = rng.multinomial(frequency.sum(), frequency / frequency.sum(), size=rounds)
     per_label = drawn @ patterns
     total = per_label.sum(axis=1)
     disagreement = total - drawn @ agreed
@@ -77,7 +79,7 @@ def agreement_report(
     each pair of annotators that share an item.
     """
     counts = count_matrix(annotations, labels)
-    resampled = bootstrap_alpha(counts, rounds, seed)
+    resampled = bootstrap_alpha(counts, rounds, np.random.default_rng(seed))
     low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) else (None, None)
     rows = [
         _row("overall", "all", "alpha", alpha(counts), counts, low, high),
@@ -101,9 +103,7 @@ def agreement_report(
     return pa.Table.from_pylist(rows, AGREEMENT)
 
 
-def label_matrix(
-    annotations: pa.Table, labels: Sequence[str]
-) -> tuple[np.ndarray, list[str]]:
+def label_matrix(annotations: pa.Table, labels: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     """(items x annotators, annotators): codes of labels, -1 where nothing was said."""
     items = annotations["item_id"].combine_chunks().dictionary_encode()
     people = annotations["annotator_id"].combine_chunks().dictionary_encode()

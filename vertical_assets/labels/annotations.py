@@ -47,9 +47,7 @@ def label_fingerprint(spec: VerticalSpec) -> str:
         return "missing"
 
 
-def read_annotations(
-    spec: VerticalSpec, documents: pa.Table, duplicates: pa.Table
-) -> Collected:
+def read_annotations(spec: VerticalSpec, documents: pa.Table, duplicates: pa.Table) -> Collected:
     """Reads every file of `annotation.path`.
 
     A row names its item by `item_id` (a doc_id), or by `source` and `id` as the source had them.
@@ -112,9 +110,7 @@ def read_annotations(
                     "created_at": values.get("created_at"),
                 }
             )
-    return Collected(
-        pa.Table.from_pylist(good, ANNOTATIONS), pa.Table.from_pylist(bad, QUARANTINE)
-    )
+    return Collected(pa.Table.from_pylist(good, ANNOTATIONS), pa.Table.from_pylist(bad, QUARANTINE))
 
 
 def simulate_annotations(documents: pa.Table, how: Simulate, spec: VerticalSpec) -> Collected:

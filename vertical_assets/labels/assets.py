@@ -213,9 +213,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         gold = majority(said, dedup_corpus.read(), spec)
         items = len(said["item_id"].unique())
         leakage = find_leakage(gold.labeled, spec)
-        counts = {
-            split: dict.fromkeys(spec.labels, 0) for split in ("train", "validation", "test")
-        }
+        counts = {split: dict.fromkeys(spec.labels, 0) for split in ("train", "validation", "test")}
         for row in gold.labeled.select(["split", "label"]).to_pylist():
             counts[row["split"]][row["label"]] += 1
         rare = [

@@ -23,7 +23,10 @@ def groups_of(documents: pa.Table, spec: VerticalSpec) -> list[str]:
     if spec.split.group is None:
         return clusters
     metas = (json.loads(meta) for meta in documents["meta"].to_pylist())
-    return [str(meta.get(spec.split.group) or cluster) for meta, cluster in zip(metas, clusters, strict=True)]
+    return [
+        str(meta.get(spec.split.group) or cluster)
+        for meta, cluster in zip(metas, clusters, strict=True)
+    ]
 
 
 def split_of(group: str, spec: VerticalSpec) -> str:
@@ -34,10 +37,19 @@ def split_of(group: str, spec: VerticalSpec) -> str:
     return VALIDATION if share < spec.split.test + spec.split.validation else TRAIN
 
 
-def items_of(labeled: pa.Table, split: str) -> tuple[list[str], list[str]]:
-    """(texts, labels) of one split of a LABELED table."""
+@dataclass(frozen=True)
+class Items:
+    """Labelled texts of one split, and the group that each belongs to."""
+
+    texts: list[str]
+    labels: list[str]
+    groups: list[str]
+
+
+def items_of(labeled: pa.Table, split: str) -> Items:
+    """One split of a LABELED table."""
     chosen = labeled.filter(pc.equal(labeled["split"], split))
-    return chosen["text"].to_pylist(), chosen["label"].to_pylist()
+    return Items(*(chosen[name].to_pylist() for name in ("text", "label", "cluster_id")))
 
 
 def held_out(labeled: pa.Table) -> pa.Table:
@@ -63,9 +75,7 @@ def find_leakage(labeled: pa.Table, spec: VerticalSpec) -> Leakage:
     splits = np.array(labeled["split"].to_pylist())
     texts = [normalize(text) for text in labeled["text"].to_pylist()]
     shingles = shingle(texts, spec.dedup_ngram, spec.dedup_unit)
-    kept, _ = near_duplicates(
-        shingles, spec.dedup.threshold, spec.dedup.permutations, spec.seed
-    )
+    kept, _ = near_duplicates(shingles, spec.dedup.threshold, spec.dedup.permutations, spec.seed)
     return Leakage(
         same_group=_in_several(labeled["cluster_id"].to_pylist(), splits),
         exact=_in_several(texts, splits),

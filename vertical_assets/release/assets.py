@@ -61,19 +61,17 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.store.versions import stage_directory
         from vertical_assets.training.checkpoints import manifest_of
 
-        labeled = labeled_set.read(["item_id", "text", "label", "split"])
+        labeled = labeled_set.read(["item_id", "text", "label", "split", "cluster_id"])
         inputs = {
             "finetuned_ckpt": finetuned_ckpt.path.name,
             "labeled_set": labeled_set.version,
         }
         manifest = manifest_of(spec, "quantized_artifact", inputs, {})
         said = [row for row in predictions.read().to_pylist() if row["split"] == TEST]
-        texts = dict(
-            zip(labeled["item_id"].to_pylist(), labeled["text"].to_pylist(), strict=True)
-        )
+        texts = dict(zip(labeled["item_id"].to_pylist(), labeled["text"].to_pylist(), strict=True))
         with tempfile.TemporaryDirectory() as folder:
             sizes = quantize(
-                finetuned_ckpt.path, items_of(labeled, TRAIN)[0], spec, Path(folder), manifest
+                finetuned_ckpt.path, items_of(labeled, TRAIN).texts, spec, Path(folder), manifest
             )
             answers = Predictor(Path(folder)).predict([texts[row["item_id"]] for row in said])
             staged = stage_directory(store_root(), Path(folder))

@@ -21,7 +21,7 @@ INPUTS = ("input_ids", "attention_mask")
 TOKENS_PER_BATCH = 2048
 
 
-class DamagedArtifact(Exception):
+class DamagedArtifactError(Exception):
     """A file of the artifact is not the one that was released; the message names it."""
 
 
@@ -94,13 +94,13 @@ def verify(directory: Path) -> None:
     """Compares an artifact's files with the checksums of its manifest.
 
     Raises:
-        DamagedArtifact: a file is missing, was added or was changed.
+        DamagedArtifactError: a file is missing, was added or was changed.
     """
     expected = json.loads((directory / MANIFEST).read_text())["checksums"]
     found = checksums(directory)
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
-            raise DamagedArtifact(
+            raise DamagedArtifactError(
                 f"{directory / name} is not the file that was released; "
                 "build the artifact again or restore the release"
             )

@@ -70,7 +70,9 @@ def quantize(
     )
     return {
         "float_bytes": (checkpoint / "model.safetensors").stat().st_size,
-        "int8_bytes": sum((out / MODEL).with_suffix(end).stat().st_size for end in (".xml", ".bin")),
+        "int8_bytes": sum(
+            (out / MODEL).with_suffix(end).stat().st_size for end in (".xml", ".bin")
+        ),
     }
 
 

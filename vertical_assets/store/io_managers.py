@@ -88,7 +88,7 @@ def check(
     *,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
     key: Sequence[str] | None = None,
-    **figures: float | int | str,
+    **figures: Any,
 ) -> dg.AssetCheckResult:
     """A verdict in plain words; `figures` are the numbers behind it."""
     return dg.AssetCheckResult(

@@ -45,7 +45,7 @@ def stage_table(root: UPath, schema: pa.Schema, batches: Iterable[pa.RecordBatch
         batches: rows, in any batch size.
     """
     staging = new_staging(root)
-    rows, preview = 0, []
+    rows, preview = 0, list[dict[str, Any]]()
     with (staging / "part-0.parquet").open("wb") as file:
         sink = _Hashing(file)
         with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:

@@ -64,7 +64,9 @@ class Table:
         import pyarrow.dataset as pads
 
         parts = [
-            pads.dataset(path.path, filesystem=path.fs, format="parquet", exclude_invalid_files=True)
+            pads.dataset(
+                path.path, filesystem=path.fs, format="parquet", exclude_invalid_files=True
+            )
             for path in self.paths
         ]
         return parts[0] if len(parts) == 1 else pads.dataset(parts)
@@ -133,7 +135,7 @@ def commit(staged: Staged, entry: UPath) -> UPath:
     if final.exists():
         _remove(staged.path)
     elif _is_local(final):
-        os.rename(staged.path.path, final.path)
+        Path(staged.path.path).rename(final.path)
     else:
         staged.path.fs.mv(staged.path.path, final.path, recursive=True)
     holder = new_staging(root)
@@ -189,7 +191,7 @@ def _remove(directory: UPath) -> None:
 def _replace(source: UPath, target: UPath) -> None:
     """Puts a file in another's place: atomic on a local disk, and one put on an object store."""
     if _is_local(target):
-        os.replace(source.path, target.path)
+        Path(source.path).replace(target.path)
     else:
         target.write_bytes(source.read_bytes())
 

@@ -102,7 +102,8 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                     result.loss_after < result.loss_before,
                     f"held-out loss {result.loss_before:.3f} before, {result.loss_after:.3f} after",
                     severity=dg.AssetCheckSeverity.WARN,
-                    **metrics,
+                    loss_before=result.loss_before,
+                    loss_after=result.loss_after,
                 )
             ],
             metadata={
@@ -149,7 +150,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.training.loop import clear, loss_curves
         from vertical_assets.training.tracking import log_curve, tracked
 
-        labeled = labeled_set.read(["text", "label", "split"])
+        labeled = labeled_set.read(["text", "label", "split", "cluster_id"])
         validation_set = items_of(labeled, VALIDATION)
         inputs = {
             "pretrained_ckpt": pretrained_ckpt.path.name,
@@ -181,7 +182,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             )
             staged = stage_directory(store_root(), Path(folder))
         clear(work)
-        share = Counter(validation_set[1]).most_common(1)[0][1] / len(validation_set[1])
+        share = Counter(validation_set.labels).most_common(1)[0][1] / len(validation_set.labels)
         validated = [line for line in result.log if "val_loss" in line]
         return stored(
             staged,
@@ -234,9 +235,9 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.training.predictions import predictions_table
 
         labeled = labeled_set.read()
-        held = held_out(labeled)
+        train_set, held = items_of(labeled, TRAIN), held_out(labeled)
         probabilities = tfidf_logistic_regression(
-            *items_of(labeled, TRAIN), held["text"].to_pylist(), spec
+            train_set.texts, train_set.labels, held["text"].to_pylist(), spec
         )
         table = predictions_table(held, probabilities, spec.labels)
         return stored(stage_table(store_root(), PREDICTIONS, table.to_batches()))

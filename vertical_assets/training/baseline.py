@@ -31,4 +31,3 @@ def tfidf_logistic_regression(
     columns = [spec.labels.index(label) for label in model.classes_]
     probabilities[:, columns] = found  # a label that training never saw keeps probability 0
     return probabilities
-

@@ -32,9 +32,7 @@ def write_checkpoint(
     (directory / LOG).write_text("".join(f"{json.dumps(line)}\n" for line in log))
 
 
-def work_folder(
-    spec: VerticalSpec, asset: str, code_version: str, inputs: dict[str, str]
-) -> Path:
+def work_folder(spec: VerticalSpec, asset: str, code_version: str, inputs: dict[str, str]) -> Path:
     """Local folder of one training: a killed run is resumed only by one of the same code,
     configuration and inputs, because these make its name.
     """
@@ -46,7 +44,7 @@ def work_folder(
 def manifest_of(
     spec: VerticalSpec, asset: str, inputs: dict[str, str], metrics: dict[str, float], **more: Any
 ) -> dict[str, Any]:
-    """What a checkpoint was made from: input data versions, spec digest, seed, metrics, packages."""
+    """What a checkpoint was made from: input versions, spec digest, seed, metrics, packages."""
     return {
         "vertical": spec.name,
         "asset": asset,

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
+from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from vertical_assets.batching import in_order
+from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.batches import Steps
 from vertical_assets.training.loop import Plan, TrainingModule, freeze, precision, train
@@ -43,14 +44,14 @@ class ClassificationModule(TrainingModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         ids, attention, labels = batch
-        return F.cross_entropy(
+        return cross_entropy(
             self(ids, attention), labels, self.weights, label_smoothing=self.label_smoothing
         )
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         ids, attention, labels = batch
         logits = self(ids, attention)
-        self.log("val_loss", F.cross_entropy(logits, labels), batch_size=len(labels))
+        self.log("val_loss", cross_entropy(logits, labels), batch_size=len(labels))
         self.accuracy(logits, labels)
         self.f1(logits, labels)
         self.log("val_accuracy", self.accuracy, on_epoch=True)
@@ -82,8 +83,8 @@ def class_weights(labels: np.ndarray, classes: int, how: str) -> torch.Tensor | 
 
 def finetune(
     base: Path,
-    train_set: tuple[list[str], list[str]],
-    validation_set: tuple[list[str], list[str]],
+    train_set: Items,
+    validation_set: Items,
     spec: VerticalSpec,
     work: Path,
 ) -> Finetuned:
@@ -91,8 +92,8 @@ def finetune(
 
     Args:
         base: Hugging Face directory of the adapted base model.
-        train_set: (texts, labels).
-        validation_set: (texts, labels); decides which weights are kept and when to stop (M13).
+        train_set: what is learnt from.
+        validation_set: decides which weights are kept and when to stop (M13).
         spec: sections `finetune`, `model`, `task`, `seed`.
         work: folder of this run; a checkpoint found there is resumed.
     """
@@ -110,11 +111,18 @@ def finetune(
         problem_type="single_label_classification",
     )
     freeze(model, settings.freeze_layers)
-    inputs = tokenized(train_set[0], tokenizer, spec)
-    codes = np.array([index[label] for label in train_set[1]])
-    held = tokenized(validation_set[0], tokenizer, spec)
-    held_codes = np.array([index[label] for label in validation_set[1]])
-    steps = Steps(inputs.lengths, settings.batch_tokens, spec.seed, settings.epochs)
+    inputs = tokenized(train_set.texts, tokenizer, spec)
+    codes = np.array([index[label] for label in train_set.labels])
+    held = tokenized(validation_set.texts, tokenizer, spec)
+    held_codes = np.array([index[label] for label in validation_set.labels])
+    steps = Steps(
+        inputs.lengths,
+        settings.batch_tokens,
+        spec.seed,
+        settings.epochs,
+        np.unique(train_set.groups, return_inverse=True)[1],
+        settings.per_group,
+    )
     plan = Plan(
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,

@@ -12,14 +12,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.utilities import disable_possible_user_warnings
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from vertical_assets.store.versions import LOG
 from vertical_assets.training.batches import Steps
@@ -64,7 +64,7 @@ class Batches:
 
 
 class TrainingModule(pl.LightningModule):
-    """Optimizer and schedule that all trainings share: AdamW, linear cold start, cosine (T7, T8)."""
+    """What all trainings share: AdamW, linear cold start, then a cosine (SPEC T7, T8)."""
 
     def __init__(self, model: "PreTrainedModel", plan: Plan, total_steps: int) -> None:
         super().__init__()
@@ -79,7 +79,10 @@ class TrainingModule(pl.LightningModule):
         """
         encoder = self.model.base_model
         old = {id(p) for part in (encoder.embeddings, encoder.encoder) for p in part.parameters()}
-        rates = {True: self.plan.learning_rate, False: self.plan.learning_rate * self.plan.head_factor}
+        rates = {
+            True: self.plan.learning_rate,
+            False: self.plan.learning_rate * self.plan.head_factor,
+        }
         groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
         for parameter in self.parameters():
             if parameter.requires_grad:
@@ -229,7 +232,7 @@ def train(
     trainer = pl.Trainer(
         accelerator="auto",
         devices=1,
-        precision=precision(),  # type: ignore[arg-type]
+        precision=precision(),
         max_epochs=1,
         max_steps=len(steps),
         val_check_interval=validate_every,
@@ -248,7 +251,7 @@ def train(
         trainer.fit(
             module,
             Batches(steps, collate),
-            DataLoader(validation, batch_size=None),
+            DataLoader(cast("Dataset[Any]", validation), batch_size=None),
             ckpt_path=str(last) if last.exists() else None,
         )
     if best.exists():

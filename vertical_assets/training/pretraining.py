@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional as F
+from torch.nn.functional import cross_entropy
 
 from vertical_assets.batching import in_order
 from vertical_assets.spec import VerticalSpec
@@ -46,7 +46,7 @@ class MaskedLanguageModule(TrainingModule):
         head: Any = getattr(self.model, "cls", None) or self.model.lm_head
         logits = head(hidden[chosen])
         # A batch of very short texts may have no masked token; its loss is zero, not NaN.
-        total = F.cross_entropy(logits.float(), labels[chosen], reduction="sum")
+        total = cross_entropy(logits.float(), labels[chosen], reduction="sum")
         count = int(chosen.sum())
         return total / max(1, count), count
 

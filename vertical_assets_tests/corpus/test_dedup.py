@@ -1,4 +1,4 @@
-"""Deduplication: exact copies go, near copies go only if they are truly near, order is no matter."""
+"""Deduplication: exact copies go, near ones only if they are truly near, in whatever order."""
 
 import random
 from itertools import combinations
@@ -17,7 +17,7 @@ from vertical_assets_tests.conftest import reviews, tiny
 from vertical_assets_tests.corpus.test_rules import ROW
 
 SPEC = VerticalSpec(**tiny())
-WORDS = "这 本 书 很 好 不 错 质 量 差 物 流 快 慢 喜 欢".split()
+WORDS = list("这本书很好不错质量差物流快慢喜欢")
 
 
 def documents(texts: list[str], ids: list[str] | None = None) -> pa.Table:
@@ -45,7 +45,7 @@ texts_strategy = st.lists(
 @given(texts=texts_strategy)
 def test_every_dropped_document_is_near_the_one_that_was_kept(texts: list[str]) -> None:
     result = deduplicate(documents(texts), SPEC)
-    kept = dict(zip(result.documents["doc_id"].to_pylist(), result.documents["text"].to_pylist()))
+    kept = {row["doc_id"]: row["text"] for row in result.documents.to_pylist()}
     assert result.documents.num_rows + result.duplicates.num_rows == len(texts)
     for row in result.duplicates.to_pylist():
         true = jaccard(texts[int(row["dropped_id"])], kept[row["kept_id"]])
@@ -65,9 +65,7 @@ def test_order_does_not_matter(texts: list[str], seed: int) -> None:
     first = deduplicate(documents(texts, ids), SPEC)
     second = deduplicate(documents([texts[i] for i in order], [ids[i] for i in order]), SPEC)
     assert first.duplicates.equals(second.duplicates)
-    assert set(first.documents["doc_id"].to_pylist()) == set(
-        second.documents["doc_id"].to_pylist()
-    )
+    assert set(first.documents["doc_id"].to_pylist()) == set(second.documents["doc_id"].to_pylist())
 
 
 def test_near_copies_of_real_reviews_are_found() -> None:

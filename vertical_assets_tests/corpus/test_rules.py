@@ -1,6 +1,7 @@
 """Rules part documents from rejected rows; no row is lost between them."""
 
 import json
+from collections.abc import Mapping
 
 import pyarrow as pa
 from hypothesis import given
@@ -17,7 +18,7 @@ ROW = {
 }  # fmt: skip
 
 
-def raw(*changes: dict[str, object]) -> pa.RecordBatch:
+def raw(*changes: Mapping[str, object]) -> pa.RecordBatch:
     rows = [{**ROW, "doc_id": str(n), **change} for n, change in enumerate(changes)]
     return pa.RecordBatch.from_pylist(rows, RAW_DOCUMENTS)
 

@@ -47,7 +47,9 @@ def test_new_documents_change_no_earlier_label() -> None:
 
 
 def test_gold_that_is_no_label_is_named() -> None:
-    wrong = SPEC.model_copy(update={"task": SPEC.task.model_copy(update={"labels": {"a": "", "b": ""}})})
+    wrong = SPEC.model_copy(
+        update={"task": SPEC.task.model_copy(update={"labels": {"a": "", "b": ""}})}
+    )
     with pytest.raises(SourceError, match="is no label of task 'sentiment'; add it under"):
         simulate_annotations(documents(4), HOW, wrong)
 

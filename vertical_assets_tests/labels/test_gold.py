@@ -8,7 +8,15 @@ import pyarrow as pa
 import pytest
 
 from vertical_assets.labels.gold import majority
-from vertical_assets.labels.splits import TEST, TRAIN, find_leakage, held_out, items_of, split_of
+from vertical_assets.labels.splits import (
+    TEST,
+    TRAIN,
+    Items,
+    find_leakage,
+    held_out,
+    items_of,
+    split_of,
+)
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import DEDUP_DOCUMENTS, LABELED
 from vertical_assets_tests.conftest import shared_data, tiny
@@ -110,4 +118,4 @@ def test_leakage_is_found(second: tuple[str, str, str], found: tuple[int, int, i
 def test_held_out_is_everything_but_training() -> None:
     table = labeled([("a", "1", "train"), ("b", "2", "validation"), ("c", "3", "test")])
     assert held_out(table)["text"].to_pylist() == ["b", "c"]
-    assert items_of(table, TEST) == (["c"], ["0"])
+    assert items_of(table, TEST) == Items(["c"], ["0"], ["3"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vertical_assets.release.predictor import DamagedArtifact, Predictor
+from vertical_assets.release.predictor import DamagedArtifactError, Predictor
 from vertical_assets_tests.conftest import Project
 
 TEXTS = ["质量很好，下次还来。", "太差了，再也不买。", "一般"]
@@ -66,7 +66,7 @@ def test_a_changed_file_is_named(artifact: Path, tmp_path: Path, name: str) -> N
     shutil.copytree(artifact, copy)
     with (copy / name).open("ab") as file:
         file.write(b" ")
-    with pytest.raises(DamagedArtifact, match=f"{name} is not the file that was released"):
+    with pytest.raises(DamagedArtifactError, match=f"{name} is not the file that was released"):
         Predictor(copy)
 
 

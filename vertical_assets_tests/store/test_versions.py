@@ -1,6 +1,7 @@
 """Results appear whole or not at all, under a digest of their content."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,7 +35,7 @@ def test_the_same_rows_have_the_same_version_in_any_batches(
 ) -> None:
     root = UPath(tmp_path_factory.mktemp("store"))
     edges = [0, *sorted(cuts), 300]
-    parts = [batch(list(range(a, b))) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [batch(list(range(a, b))) for a, b in pairwise(edges)]
     whole = stage_table(root, SCHEMA, [batch(list(range(300)))])
     assert stage_table(root, SCHEMA, parts).version == whole.version
     assert whole.rows == 300

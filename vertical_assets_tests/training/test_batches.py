@@ -1,11 +1,11 @@
-"""Batches: every row once per epoch, no batch above its budget, the same line of steps each time."""
+"""Batches: every row once per epoch, none above its budget, the same line of steps each time."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vertical_assets.batching import batches_of_epoch, in_order
+from vertical_assets.batching import batches_of_epoch, draw_by_group, in_order
 from vertical_assets.training.batches import Steps, Tokenized
 
 lengths_strategy = st.lists(st.integers(1, 60), min_size=1, max_size=300).map(np.array)
@@ -34,6 +34,23 @@ def test_epochs_differ_and_runs_do_not() -> None:
     assert [rows.tolist() for rows in first] != [rows.tolist() for rows in second]
     again = batches_of_epoch(lengths, 400, 1, 0)
     assert [rows.tolist() for rows in first] == [rows.tolist() for rows in again]
+
+
+@given(
+    groups=st.lists(st.integers(0, 8), min_size=1, max_size=80).map(np.array),
+    most=st.integers(1, 10),
+)
+def test_an_epoch_draws_so_many_of_each_group(groups: np.ndarray, most: int) -> None:
+    rows = draw_by_group(groups, most, 1, 0)
+    assert len(set(rows.tolist())) == len(rows)
+    for group in set(groups.tolist()):
+        assert (groups[rows] == group).sum() == min(most, (groups == group).sum())
+
+
+def test_every_epoch_draws_others() -> None:
+    groups = np.zeros(100, int)
+    first, second = (draw_by_group(groups, 10, 1, epoch) for epoch in (0, 1))
+    assert first.tolist() != second.tolist()
 
 
 @pytest.mark.parametrize("start", [0, 1, 17, 40])

@@ -56,7 +56,7 @@ def embed(it: SimpleNamespace, texts: list[str]) -> np.ndarray:
 
 def round_input(_module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> torch.Tensor:
     """What the engine does to the input of every product: 8 bits in blocks of 32."""
-    blocks = inputs[0].unflatten(-1, (-1, e5.BLOCK))
+    blocks = inputs[0].reshape(*inputs[0].shape[:-1], -1, e5.BLOCK)
     scale = (blocks.abs().amax(-1, keepdim=True) / 127).clamp_min(1e-30)
     return ((blocks / scale).round() * scale).flatten(-2)
 

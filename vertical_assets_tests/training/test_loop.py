@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.versions import LOG
 from vertical_assets.training.base_models import prepare_base
@@ -19,19 +20,19 @@ from vertical_assets_tests.conftest import reviews, tiny
 SPEC = VerticalSpec(**tiny(finetune={"epochs": 3, "batch_tokens": 256, "checkpoint_steps": 4}))
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for the end of the process."""
 
 
 @pytest.fixture(scope="module")
-def texts() -> tuple[list[str], list[str]]:
+def texts() -> Items:
     rows = reviews(160)
-    return [row["text"] for row in rows], [row["sentiment"] for row in rows]
+    return Items(*([row[key] for row in rows] for key in ("text", "sentiment", "id")))
 
 
 @pytest.fixture(scope="module")
-def base(texts: tuple[list[str], list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare_base(SPEC, texts[0], tmp_path_factory.mktemp("base")).path
+def base(texts: Items, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare_base(SPEC, texts.texts, tmp_path_factory.mktemp("base")).path
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
@@ -45,25 +46,26 @@ def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def hook(self: SaveLast, trainer: Any, *rest: Any) -> None:
         save(self, trainer, *rest)
         if trainer.global_step == step:
-            raise Killed
+            raise KilledError
 
     monkeypatch.setattr(SaveLast, "on_train_batch_end", hook)
 
 
 @pytest.mark.parametrize("kill", [3, 9, 16])
 def test_killed_and_resumed_is_bit_equal_to_unbroken(
-    texts: tuple[list[str], list[str]],
+    texts: Items,
     base: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     kill: int,
 ) -> None:
-    train_set = (texts[0][::2], texts[1][::2])
-    held = (texts[0][1::2], texts[1][1::2])
+    train_set, held = (
+        Items(texts.texts[n::2], texts.labels[n::2], texts.groups[n::2]) for n in (0, 1)
+    )
     unbroken = finetune(base, train_set, held, SPEC, tmp_path / "unbroken")
     with monkeypatch.context() as patch:
         kill_at(kill, patch)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             finetune(base, train_set, held, SPEC, tmp_path / "killed")
     resumed_from = tmp_path / "killed" / LAST
     assert (global_step(resumed_from) if resumed_from.exists() else 0) == kill // 4 * 4
@@ -76,25 +78,21 @@ def test_killed_and_resumed_is_bit_equal_to_unbroken(
     assert sum("val_f1_macro" in line for line in resumed.log) == 3
 
 
-def test_two_runs_give_the_same_weights(
-    texts: tuple[list[str], list[str]], base: Path, tmp_path: Path
-) -> None:
-    first, second = (pretrain(base, texts[0], SPEC, tmp_path / name) for name in "ab")
+def test_two_runs_give_the_same_weights(texts: Items, base: Path, tmp_path: Path) -> None:
+    first, second = (pretrain(base, texts.texts, SPEC, tmp_path / name) for name in "ab")
     assert first.loss_after == second.loss_after
     expected, found = weights(first.model), weights(second.model)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
-def test_the_held_out_loss_falls(
-    texts: tuple[list[str], list[str]], base: Path, tmp_path: Path
-) -> None:
+def test_the_held_out_loss_falls(texts: Items, base: Path, tmp_path: Path) -> None:
     longer = SPEC.model_copy(update={"pretrain": SPEC.pretrain.model_copy(update={"epochs": 8.0})})
-    result = pretrain(base, texts[0], longer, tmp_path)
+    result = pretrain(base, texts.texts, longer, tmp_path)
     assert result.loss_after < result.loss_before
 
 
 def test_the_log_is_json_lines_with_the_specifications_fields(
-    texts: tuple[list[str], list[str]], base: Path, tmp_path: Path
+    texts: Items, base: Path, tmp_path: Path
 ) -> None:
     finetune(base, texts, texts, SPEC, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
@@ -113,9 +111,7 @@ def test_the_learning_rate_rises_then_follows_a_cosine() -> None:
     assert factor(1000) == pytest.approx(0.01)  # 1e-3 down to 1e-5 (SPEC T8)
 
 
-def test_frozen_layers_keep_their_weights(
-    texts: tuple[list[str], list[str]], base: Path, tmp_path: Path
-) -> None:
+def test_frozen_layers_keep_their_weights(texts: Items, base: Path, tmp_path: Path) -> None:
     from transformers import AutoModel
 
     settings = SPEC.finetune.model_copy(update={"freeze_layers": 1, "epochs": 1})

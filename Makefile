@@ -1,0 +1,51 @@
+# Every target makes the environment first if it is missing or older than its description.
+VENV ?= .venv
+PYTHON ?= python3
+PORT ?= 3000
+STAMP = $(VENV)/.installed
+BIN = $(VENV)/bin
+export DAGSTER_HOME ?= $(CURDIR)
+
+.PHONY: demo test ui status mlflow lint format lock clean
+
+demo: $(STAMP)  ## Build the vertical `medical`, from raw text to the quantized model
+	$(BIN)/vertical-assets build medical
+	@echo
+	@echo "Next: 'make ui' and open http://127.0.0.1:$(PORT)/locations/vertical_assets/asset-groups"
+	@echo "      '$(BIN)/vertical-assets status' says what is out of date, and why"
+	@echo "      '$(BIN)/vertical-assets build reviews' builds the Chinese vertical"
+
+test: $(STAMP)  ## Run the tests
+	$(BIN)/python -m pytest
+
+ui: $(STAMP)  ## Web server and daemon on http://127.0.0.1:$(PORT)
+	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+
+status: $(STAMP)
+	$(BIN)/vertical-assets status
+
+mlflow: $(STAMP)  ## MLflow's pages on http://127.0.0.1:5000
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///data/mlflow.db -h 127.0.0.1 -p 5000
+
+lint: $(STAMP)  ## Style and types, as in CI
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(STAMP)  ## Write the versions that are installed now into constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^torch==([0-9.]+).*/torch==\1/' > constraints.txt
+
+clean:  ## Remove what was materialized; sources, labels and the environment stay
+	rm -rf data/store data/work data/cache data/dagster data/mlflow.db data/build.log
+
+# torch first, by exact version: the build for this processor, not several GB of CUDA.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=24" -c constraints.txt
+	$(BIN)/python -m pip install --quiet torch==2.13.0 -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e ".[test]" -c constraints.txt
+	touch $@
