@@ -4,7 +4,7 @@ The truth about staleness is Dagster's own (`CachingStaleStatusResolver`, the co
 "unsynced"); it is asked here and nowhere else.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -21,8 +21,17 @@ from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._time import get_current_datetime
 
+from vertical_assets.labels.assets import ALL_FILES
 from vertical_assets.spec import VerticalSpec
 
+BEFORE_TRAINING = ("corpus", "labels")
+LIGHT_MODULES = ("pyarrow.dataset", "vertical_assets.vertical")
+HEAVY_MODULES = (
+    "dagster_mlflow",
+    "transformers.models.bert.modeling_bert",
+    "vertical_assets.training.classification",
+    "vertical_assets.training.pretraining",
+)
 DATA_VERSION_TAG = "dagster/data_version"
 OBSERVE_SECONDS = 60
 
@@ -46,10 +55,24 @@ class FailedCheck:
     reason: str
 
 
+def executor(preloaded: Sequence[str]) -> dg.ExecutorDefinition:
+    """Steps in processes of their own, two at a time, forked from a server that has loaded these
+    modules: a step then starts in a moment.
+    """
+    return dg.multiprocess_executor.configured(
+        {
+            "max_concurrent": 2,
+            "start_method": {"forkserver": {"preload_modules": list(preloaded)}},
+        }
+    )
+
+
 def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
-    """`<vertical>_ingest` reads sources, one partition each; `<vertical>_build` is the rest."""
+    """`<vertical>_ingest` reads sources, one partition each; `<vertical>_prepare` makes corpus and
+    labels of them, in one process, since its steps are light; `<vertical>_build` makes everything.
+    """
     raw = dg.AssetSelection.assets([spec.name, "raw_corpus"])
-    everything = dg.AssetSelection.key_prefixes([spec.name]).materializable()
+    rest = dg.AssetSelection.key_prefixes([spec.name]).materializable() - raw
     return [
         dg.define_asset_job(
             f"{spec.name}_ingest",
@@ -58,8 +81,15 @@ def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
             description=f"Reads the sources of {spec.name} again.",
         ),
         dg.define_asset_job(
+            f"{spec.name}_prepare",
+            selection=rest & dg.AssetSelection.groups(*BEFORE_TRAINING),
+            executor_def=dg.in_process_executor,
+            description=f"From the documents of {spec.name} to its labelled set.",
+        ),
+        dg.define_asset_job(
             f"{spec.name}_build",
-            selection=everything - raw,
+            selection=rest,
+            executor_def=executor([*LIGHT_MODULES, *HEAVY_MODULES]),
             description=f"From the documents of {spec.name} to its quantized model.",
         ),
     ]
@@ -88,12 +118,12 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
     from vertical_assets.corpus.sources import fingerprints
     from vertical_assets.labels.annotations import label_fingerprint
 
-    found: dict[tuple[dg.AssetKey, str | None], str] = {
+    found = {
         (dg.AssetKey([spec.name, "source_files"]), name): version
         for name, version in fingerprints(spec).items()
     }
     if spec.annotation.path is not None:
-        found[(dg.AssetKey([spec.name, "label_files"]), None)] = label_fingerprint(spec)
+        found[(dg.AssetKey([spec.name, "label_files"]), ALL_FILES)] = label_fingerprint(spec)
     for (key, partition), version in found.items():
         record = instance.get_latest_data_version_record(
             key, is_source=True, partition_key=partition

@@ -36,6 +36,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from vertical_assets.automation import (
+    BEFORE_TRAINING,
     DATA_VERSION_TAG,
     Unsynced,
     failed_checks,
@@ -221,30 +222,26 @@ def run_build(target: Target, outcomes: dict[Part, Outcome], force: bool) -> lis
     failed: dict[dg.AssetKey, str] = {}
     while True:
         pending = {(item.key, item.partition): item.reasons for item in target.pending()}
-        pending |= {part: ("asked for by --all",) for part in forced if part not in pending}
-        closed = {**target.closed_gates(), **failed}
-        for gate in list(closed):
-            if any(key == gate for key, _ in pending) and gate not in failed:
-                del closed[gate]  # it will be judged anew
-        batch = next_batch(target, {key for key, _ in pending}, set(closed))
-        for part, reasons in pending.items():
-            if not outcomes[part].why:
-                outcomes[part].why = "; ".join(reasons)
+        pending = dict.fromkeys(forced, ("asked for by --all",)) | pending
+        # Built a moment ago and out of date again: building it once more would not help.
+        for part in pending:
+            if outcomes[part].seconds is not None:
+                failed[part[0]] = f"{name_of(part)} is out of date again: {pending[part][0]}"
+            outcomes[part].why = outcomes[part].why or "; ".join(pending[part])
+        keys = {key for key, _ in pending}
+        # The gate of an asset that is to be built will be judged anew.
+        gates = {key: why for key, why in target.closed_gates().items() if key not in keys}
+        closed = {**gates, **failed}
+        batch = next_batch(target, keys, set(closed))
         if not batch:
-            left = {key for key, _ in pending}
             for part in pending:
-                if outcomes[part].seconds is None and part[0] not in failed:
+                if part[0] not in failed:
                     outcomes[part].state = "blocked"
-            below = {key for key in target.keys if target.ancestors(key) & set(closed)}
-            return list(closed.values()) if closed and (left or below or failed) else []
-        parts = [part for part in pending if part[0] in batch]
-        first_partition = parts[0][1] if parts else None
-        if first_partition is not None:  # one run per partition
-            parts, keys = [parts[0]], [parts[0][0]]
-        else:
-            keys = sorted(batch)
-        forced -= {(key, first_partition) for key in keys}
-        failed |= run_once(target, keys, first_partition, outcomes)
+            return list(closed.values())
+        key, partition = next(part for part in pending if part[0] in batch)
+        chosen = sorted(batch) if partition is None else [key]  # a run has one partition
+        forced -= {(key, partition) for key in chosen}
+        failed |= run_once(target, chosen, partition, outcomes)
 
 
 def next_batch(
@@ -253,29 +250,38 @@ def next_batch(
     """Assets that are sure to run now: everything above each of them is settled or in the batch.
 
     An asset below a closed gate never is. Assets that one step makes come together. Partitioned
-    assets come alone, first, since a run has one partition.
+    assets come alone, first, since a run has one partition. Corpus and labels come before any
+    training, and none begins while one of their gates is closed.
     """
     batch: set[dg.AssetKey] = set()
     settled: set[dg.AssetKey] = set()
+    below = set(closed)
     for key in target.graph.toposorted_asset_keys:
         parents = target.graph.get(key).parent_keys
-        if key in closed or any(parent in closed for parent in parents):
-            closed = closed | {key}
+        if key in below or below & set(parents):
+            below.add(key)
         elif key in pending:
             if all(parent in batch or parent in settled for parent in parents):
                 batch |= target.graph.get(key).execution_set_asset_keys
         elif all(parent in settled for parent in parents):
             settled.add(key)
+
+    def early(keys: set[dg.AssetKey]) -> set[dg.AssetKey]:
+        return {key for key in keys if target.graph.get(key).group_name in BEFORE_TRAINING}
+
     partitioned = {key for key in batch if target.graph.get(key).is_partitioned}
-    return partitioned or batch
+    if early(batch) or early(closed):
+        return partitioned or early(batch)
+    return batch
 
 
 def run_once(
     target: Target, keys: list[dg.AssetKey], partition: str | None, outcomes: dict[Part, Outcome]
 ) -> dict[dg.AssetKey, str]:
     """One Dagster run; fills in the outcomes, returns the steps that failed and why."""
-    name = f"{target.spec.name}_{'ingest' if partition else 'build'}"
-    job = target.repository.get_reconstructable_job(name)
+    light = {target.graph.get(key).group_name for key in keys} <= set(BEFORE_TRAINING)
+    suffix = "ingest" if partition else "prepare" if light else "build"
+    job = target.repository.get_reconstructable_job(f"{target.spec.name}_{suffix}")
     run = target.instance.create_run_for_job(
         job_def=job.get_definition(),
         job_code_origin=job.get_python_origin(),

@@ -7,10 +7,8 @@ from typing import Any
 
 import dagster as dg
 
+from vertical_assets.automation import LIGHT_MODULES, executor
 from vertical_assets.store.io_managers import StoreIOManager
-
-# Loaded once in the fork server: a step then starts in a moment, and a light one never sees torch.
-PRELOADED = ["pyarrow.dataset", "vertical_assets.vertical"]
 
 
 @dg.resource(description="MLflow through dagster-mlflow; imported when a training asks for it.")
@@ -32,10 +30,6 @@ def mlflow(context: dg.InitResourceContext) -> Iterator[Any]:
 def defs() -> dg.Definitions:
     return dg.Definitions(
         resources={"io_manager": StoreIOManager(), "mlflow": mlflow},
-        executor=dg.multiprocess_executor.configured(
-            {
-                "max_concurrent": 2,
-                "start_method": {"forkserver": {"preload_modules": PRELOADED}},
-            }
-        ),
+        # For what is materialized by hand: a light step never waits for torch.
+        executor=executor(LIGHT_MODULES),
     )

@@ -7,6 +7,7 @@ from vertical_assets.store import Table, store_root
 from vertical_assets.store.io_managers import check, markdown_table, picture, stored
 
 STAGE, VERSION = "labels", "1"
+ALL_FILES = "all"  # the only partition of label_files
 FEWEST_PER_CLASS = 10  # training items under which a class can hardly be learnt
 
 
@@ -263,6 +264,8 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
             dg.AssetSpec(
                 key=[spec.name, "label_files"],
                 group_name=STAGE,
+                # Dagster follows observations of an external asset by partition only.
+                partitions_def=dg.StaticPartitionsDefinition([ALL_FILES]),
                 kinds={"file"},
                 tags={"vertical": spec.name, "stage": STAGE},
                 description="The files that people's labels come in. Its data version is a digest "

@@ -248,6 +248,8 @@ def train(
     with warnings.catch_warnings():
         # The line of steps is resumable by construction, which Lightning can't know.
         warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
+        # A resumed run's folder holds its checkpoint: that is what it is for.
+        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
         trainer.fit(
             module,
             Batches(steps, collate),

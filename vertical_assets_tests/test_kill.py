@@ -1,0 +1,97 @@
+"""Killed with -9 at random moments, a build leaves nothing half-written, and the next one ends
+where an unbroken one does. `KILLS` says how often; 20 were run before each release.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import pyarrow.parquet as pq
+from safetensors import safe_open
+
+from vertical_assets_tests.conftest import Project, write_tiny
+from vertical_assets_tests.test_build import instance_of, not_up_to_date
+
+KILLS = int(os.environ.get("KILLS", "3"))
+LONGEST = 45.0  # seconds; about as long as the build of the tiny vertical takes
+
+
+def readable(store: Path) -> dict[str, str]:
+    """Opens everything that is visible; returns entry -> version."""
+    found = {}
+    for pointer in store.rglob("CURRENT.json"):
+        version = json.loads(pointer.read_text())["version"]
+        folder = pointer.parent / version
+        for file in folder.rglob("*"):
+            if file.suffix == ".parquet":
+                pq.read_table(file)
+            elif file.suffix == ".safetensors":
+                with safe_open(file, framework="np") as tensors:
+                    assert list(tensors.keys())
+            elif file.suffix == ".json":
+                json.loads(file.read_text())
+        found[str(pointer.parent.relative_to(store))] = version
+    return found
+
+
+def test_kills_at_random_moments(built: Project, project: Project) -> None:
+    write_tiny(project)
+    store = project.root / "data" / "store" / "tiny"
+    dice = random.Random(KILLS)
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vertical_assets", "build", "tiny"],
+            cwd=project.root,
+            env=project.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(dice.uniform(2.0, LONGEST))
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait(10)
+        readable(store)
+    project.build()
+    assert readable(store) == readable(built.root / "data" / "store" / "tiny")
+    assert not_up_to_date(project) == set()
+    with instance_of(project) as instance:
+        unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+        assert instance.get_runs(dg.RunsFilter(statuses=unfinished)) == []
+    assert not list((project.root / "data" / "work").rglob("*.safetensors"))
+
+
+def test_a_killed_training_resumes_from_its_last_checkpoint(
+    copy_of_built: Project, built: Project
+) -> None:
+    """The classifier's log of a killed and resumed build is the log of one unbroken run."""
+    from vertical_assets_tests.conftest import tiny
+
+    longer = tiny()
+    longer["finetune"]["epochs"] = 12
+    copy_of_built.vertical(longer)
+    work = copy_of_built.root / "data" / "work" / "tiny" / "finetuned_ckpt"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vertical_assets", "build", "tiny"],
+        cwd=copy_of_built.root,
+        env=copy_of_built.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not list(work.rglob("last.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(10)
+    assert list(work.rglob("last.safetensors"))
+    copy_of_built.build()
+    log = (copy_of_built.current("finetuned_ckpt") / "training_log.jsonl").read_text()
+    steps = [json.loads(line)["step"] for line in log.splitlines() if "batch_loss" in line]
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) == json.loads(log.splitlines()[0])["of"]
+    assert not list(work.rglob("last.safetensors"))

@@ -1,0 +1,112 @@
+"""The UI as `make ui` starts it, in headless Chromium: graphs, pages, and a click that builds."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vertical_assets_tests.conftest import ROOT, Project, stop, write_tiny
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM.exists(), reason="/usr/bin/chromium is not installed (Debian package chromium)"
+)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve(root: Path, environment: dict[str, str]) -> Iterator[str]:
+    """`make ui` in a folder; yields its address once it answers."""
+    for name in ("Makefile", "workspace.yaml", "pyproject.toml", "constraints.txt"):
+        if not (root / name).exists():
+            shutil.copy(ROOT / name, root)
+    (root / ".venv").symlink_to(sys.prefix)
+    port = free_port()
+    with (root / "ui.log").open("w") as log:
+        process = subprocess.Popen(
+            # -o: the environment that runs this test is the one to use, as it is.
+            ["make", "ui", f"PORT={port}", "-o", ".venv/.installed"],
+            cwd=root,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/server_info", timeout=5)
+                break
+            except OSError:
+                assert process.poll() is None, (root / "ui.log").read_text()
+                assert time.monotonic() < deadline, "the web server did not answer in two minutes"
+                time.sleep(0.5)
+        yield address
+    finally:
+        stop(process)
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        context = browser.new_context(viewport={"width": 1600, "height": 1000})
+        context.set_default_timeout(60_000)
+        yield context.new_page()
+        browser.close()
+
+
+def test_both_verticals_show_their_graphs(page: Any, tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("VERTICAL_")}
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    for address in serve(tmp_path, {**environment, "DAGSTER_HOME": str(tmp_path)}):
+        for stage, asset in (("corpus", "dedup_corpus"), ("release", "quantized_artifact")):
+            page.goto(f"{address}/locations/vertical_assets/asset-groups/{stage}/lineage")
+            nodes = page.get_by_text(asset, exact=True)
+            nodes.nth(1).wait_for()
+            assert nodes.count() >= 2  # one of each vertical
+
+
+def test_materializing_by_a_click(page: Any, project: Project) -> None:
+    write_tiny(project)
+    ingest = [sys.executable, "-m", "dagster", "asset", "materialize"]
+    ingest += ["-m", "vertical_assets.definitions", "--select", "key:tiny/raw_corpus"]
+    for source in ("first", "second"):
+        subprocess.run(
+            [*ingest, "--partition", source],
+            cwd=project.root,
+            env=project.environment,
+            check=True,
+            capture_output=True,
+        )
+    shutil.copy(ROOT / "workspace.yaml", project.root)
+    for address in serve(project.root, project.environment):
+        page.goto(f"{address}/assets/tiny/valid_corpus")
+        page.get_by_role("button", name="Materialize").first.click()
+        pointer = project.root / "data" / "store" / "tiny" / "valid_corpus" / "CURRENT.json"
+        deadline = time.monotonic() + 120
+        while not pointer.exists() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert pointer.exists(), (project.root / "ui.log").read_text()[-4000:]
+        page.goto(f"{address}/runs")
+        page.get_by_text("Success").first.wait_for()
+        page.goto(f"{address}/assets/tiny/valid_corpus?view=events")
+        page.get_by_text("dagster/row_count").first.wait_for()
