@@ -1,6 +1,7 @@
 """Base models: from an installed package, a path, the packaged multilingual-e5-small, or new."""
 
 import importlib.util
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,21 +77,32 @@ def _cut_layers(path: Path, layers: tuple[int, ...], out: Path) -> Path:
 
 
 def _from_scratch(spec: VerticalSpec, texts: list[str], out: Path) -> Base:
-    """New weights, with a WordPiece tokenizer trained on the corpus."""
+    """New weights, with a byte-pair tokenizer trained on the corpus."""
     import torch
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-    from tokenizers.trainers import WordPieceTrainer
+    from tokenizers.trainers import BpeTrainer
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     model = spec.model
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+    # The trainer would break ties among rare characters at random: the alphabet is chosen here.
+    counts = Counter(char for text in texts for char in tokenizer.normalizer.normalize_str(text))
+    counts["▁"] = counts.pop(" ", 0)  # as Metaspace writes it
+    ranked = sorted((char for char in counts if not char.isspace()), key=lambda c: (-counts[c], c))
+    alphabet = ranked[: model.vocabulary // 2]
     tokenizer.train_from_iterator(
         texts,
-        WordPieceTrainer(
-            vocab_size=model.vocabulary, special_tokens=list(SPECIAL_TOKENS), show_progress=False
+        BpeTrainer(
+            vocab_size=model.vocabulary,
+            special_tokens=list(SPECIAL_TOKENS),
+            initial_alphabet=alphabet,
+            limit_alphabet=len(alphabet),
+            show_progress=False,
         ),
     )
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
