@@ -38,6 +38,7 @@ directory_type = "project"
 
 [tool.dg.project]
 root_module = "own_verticals"
+code_location_name = "vertical_assets"
 """
 
 

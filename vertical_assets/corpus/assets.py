@@ -4,7 +4,7 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
-from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+from vertical_assets.store.io_managers import check, markdown_table, outs, picture, stored
 
 STAGE, VERSION = "corpus", "1"
 NEAR_DUPLICATES_WARN = 0.5  # share from which a source is probably collected twice
@@ -89,23 +89,18 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         )
 
     @dg.multi_asset(
-        outs={
-            name: dg.AssetOut(
-                **spec.asset(
-                    STAGE,
-                    name,
-                    version=VERSION,
-                    # The names: a source that leaves must leave this table too.
-                    reads=["rules", "source_names"],
-                    kinds={"parquet", "greatexpectations"},
-                ),
-                description=description,
-            )
-            for name, description in (
-                ("valid_corpus", "Documents that pass every rule (SPEC D4, D5)."),
-                ("quarantine", "Rejected rows, each with rule, field, value and reason (SPEC D4)."),
-            )
-        },
+        outs=outs(
+            spec,
+            STAGE,
+            {
+                "valid_corpus": "Documents that pass every rule (SPEC D4, D5).",
+                "quarantine": "Rejected rows, each with rule, field, value and reason (SPEC D4).",
+            },
+            version=VERSION,
+            # The names: a source that leaves must leave this table too.
+            reads=["rules", "source_names"],
+            kinds={"parquet", "greatexpectations"},
+        ),
         check_specs=[
             dg.AssetCheckSpec(
                 "rows_conserved",
@@ -170,25 +165,17 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         )
 
     @dg.multi_asset(
-        outs={
-            name: dg.AssetOut(
-                **spec.asset(
-                    STAGE,
-                    name,
-                    version=VERSION,
-                    reads=["dedup", "language", "seed"],
-                    kinds={"parquet"},
-                ),
-                description=description,
-            )
-            for name, description in (
-                (
-                    "dedup_corpus",
-                    "One document per cluster of exact and near duplicates (SPEC D3).",
-                ),
-                ("duplicates", "What was dropped, for which kept document, how similar (SPEC D3)."),
-            )
-        },
+        outs=outs(
+            spec,
+            STAGE,
+            {
+                "dedup_corpus": "One document per cluster of exact and near duplicates (SPEC D3).",
+                "duplicates": "What was dropped, for which kept document, how similar (SPEC D3).",
+            },
+            version=VERSION,
+            reads=["dedup", "language", "seed"],
+            kinds={"parquet"},
+        ),
         check_specs=[
             dg.AssetCheckSpec(
                 "rows_conserved",

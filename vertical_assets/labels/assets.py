@@ -4,7 +4,7 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
-from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+from vertical_assets.store.io_managers import check, markdown_table, outs, picture, stored
 
 STAGE, VERSION = "labels", "1"
 ALL_FILES = "all"  # the only partition of label_files
@@ -21,22 +21,17 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
     who = "simulated annotators, not people" if simulated else "people"
 
     @dg.multi_asset(
-        outs={
-            name: dg.AssetOut(
-                **spec.asset(
-                    STAGE,
-                    name,
-                    version=VERSION,
-                    reads=["annotation", "task", "seed"],
-                    kinds={"parquet"},
-                ),
-                description=description,
-            )
-            for name, description in (
-                ("annotations", f"Who said what about which item (SPEC D7). Labels of {who}."),
-                ("rejected_annotations", "Rows that break the label standard, with the reason."),
-            )
-        },
+        outs=outs(
+            spec,
+            STAGE,
+            {
+                "annotations": f"Who said what about which item (SPEC D7). Labels of {who}.",
+                "rejected_annotations": "Rows that break the label standard, with the reason.",
+            },
+            version=VERSION,
+            reads=["annotation", "task", "seed"],
+            kinds={"parquet"},
+        ),
         check_specs=[
             dg.AssetCheckSpec(
                 "label_standard",
@@ -161,22 +156,17 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         )
 
     @dg.multi_asset(
-        outs={
-            name: dg.AssetOut(
-                **spec.asset(
-                    STAGE,
-                    name,
-                    version=VERSION,
-                    reads=["task", "split", "dedup", "language", "seed"],
-                    kinds={"parquet"},
-                ),
-                description=description,
-            )
-            for name, description in (
-                ("labeled_set", f"One gold label per item, and its split. Labels of {who}."),
-                ("adjudication_queue", "Items on which annotators are split evenly."),
-            )
-        },
+        outs=outs(
+            spec,
+            STAGE,
+            {
+                "labeled_set": f"One gold label per item, and its split. Labels of {who}.",
+                "adjudication_queue": "Items on which annotators are split evenly.",
+            },
+            version=VERSION,
+            reads=["task", "split", "dedup", "language", "seed"],
+            kinds={"parquet"},
+        ),
         check_specs=[
             dg.AssetCheckSpec(
                 "items_conserved",

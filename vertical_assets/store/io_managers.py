@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 from upath import UPath
 
+from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.versions import (
     Directory,
     Staged,
@@ -79,6 +80,25 @@ def stored(
         check_results=list(checks),
         metadata={**described, **(metadata or {})},
     )
+
+
+def outs(
+    spec: VerticalSpec,
+    stage: str,
+    descriptions: Mapping[str, str],
+    *,
+    version: str,
+    reads: Sequence[str],
+    kinds: set[str],
+) -> dict[str, dg.AssetOut]:
+    """Assets that one step makes together: name -> output, for `dg.multi_asset`."""
+    return {
+        name: dg.AssetOut(
+            **spec.asset(stage, name, version=version, reads=reads, kinds=kinds),
+            description=description,
+        )
+        for name, description in descriptions.items()
+    }
 
 
 def check(

@@ -56,7 +56,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.labels.splits import TEST, groups_of, split_of
         from vertical_assets.plots import curves
         from vertical_assets.store.versions import stage_directory
-        from vertical_assets.training.base_models import prepare_base
+        from vertical_assets.training.base_models import BaseModelError, prepare_base
         from vertical_assets.training.checkpoints import manifest_of, work_folder, write_checkpoint
         from vertical_assets.training.loop import clear, loss_curves
         from vertical_assets.training.pretraining import pretrain
@@ -79,7 +79,10 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             ) as run,
             tempfile.TemporaryDirectory() as folder,
         ):
-            origin = prepare_base(spec, texts, work / "base")
+            try:
+                origin = prepare_base(spec, texts, work / "base")
+            except BaseModelError as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
             result = pretrain(origin.path, texts, spec, work)
             metrics = {"loss_before": result.loss_before, "loss_after": result.loss_after}
             run.log_metrics(metrics)

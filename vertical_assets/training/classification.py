@@ -159,6 +159,7 @@ def finetune(
             "texts": len(inputs.ids),
             "tokens_per_epoch": int(inputs.lengths.sum()),
             "steps": len(steps),
+            "resumed_from_step": steps.start,
             "parameters": model.num_parameters(),
             "trained_parameters": model.num_parameters(only_trainable=True),
             "precision": precision(),

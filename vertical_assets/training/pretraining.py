@@ -116,6 +116,7 @@ def pretrain(base: Path, texts: list[str], spec: VerticalSpec, work: Path) -> Pr
             "texts": len(trained.ids),
             "tokens": int(trained.lengths.sum()),
             "steps": len(steps),
+            "resumed_from_step": steps.start,
             "parameters": model.num_parameters(),
             "precision": precision(),
         },
