@@ -70,7 +70,6 @@ class Outcome:
     checks: dict[str, bool] = field(default_factory=dict)
     warnings: int = 0
     seconds: float | None = None
-    version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,6 @@ class Target:
     def partitions(self, key: dg.AssetKey) -> list[str | None]:
         definition = self.graph.get(key).partitions_def
         return list(definition.get_partition_keys()) if definition else [None]
-
-    def ancestors(self, key: dg.AssetKey) -> set[dg.AssetKey]:
-        parents = self.graph.get(key).parent_keys
-        return set(parents).union(*(self.ancestors(parent) for parent in parents))
 
     def pending(self) -> list[Unsynced]:
         """Notices changed files, then asks Dagster what is out of date."""

@@ -256,18 +256,20 @@ def _jsonl(file: UPath, lines: Iterable[tuple[int, str | None]]) -> Iterator[Row
 
 def _csv(file: UPath, lines: Iterable[tuple[int, str | None]]) -> Iterator[Row]:
     broken: list[str] = []
+    place = file.name
 
     def readable() -> Iterator[str]:
+        nonlocal place
         for number, line in lines:
+            place = f"{file.name}:{number}"
             if line is None:
-                broken.append(f"{file.name}:{number}")
+                broken.append(place)
             else:
                 yield f"{line}\n"
 
     reader = csv.reader(readable(), delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
     header = next(reader, [])
     for cells in reader:
-        place = f"{file.name}:{reader.line_num}"
         if len(cells) == len(header):
             yield Row(place, dict(zip(header, cells, strict=True)))
         else:

@@ -127,7 +127,13 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         rows = report.to_pylist()
         overall = rows[0]
         value = overall["value"]
-        passed = value is not None and value >= spec.agreement.alpha
+        if value is None:
+            raise dg.Failure(
+                "no item has labels of two annotators, so there is no agreement to measure; "
+                "let a second person label some of the items",
+                allow_retries=False,
+            )
+        passed = value >= spec.agreement.alpha
         interval = f"95 % interval {overall['low']:.4f}..{overall['high']:.4f}"
         return stored(
             stage_table(store_root(), AGREEMENT, report.to_batches()),

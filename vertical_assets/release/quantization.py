@@ -28,7 +28,8 @@ def quantize(
 
     Args:
         checkpoint: Hugging Face directory of a sequence classifier.
-        texts: training texts; the first `quantize.calibration_texts` calibrate the activations.
+        texts: training texts; `quantize.calibration_texts` of them, evenly spread, calibrate the
+            activations.
         spec: sections `quantize`, `model`, `task`.
         out: empty directory.
         manifest: what the artifact is made from; checksums are added.
@@ -44,10 +45,11 @@ def quantize(
     pad_id = int(model.config.pad_token_id or 0)
     shutil.copyfile(checkpoint / TOKENIZER, out / TOKENIZER)
     tokenizer = load_tokenizer(out / TOKENIZER, spec.model.max_tokens)
+    wanted = spec.quantize.calibration_texts
     # One text a sample: no padding reaches the statistics.
     samples = [
         padded([tokenizer.encode(text).ids], pad_id)
-        for text in texts[: spec.quantize.calibration_texts]
+        for text in texts[:: max(1, len(texts) // wanted)][:wanted]
     ]
     quantized = nncf.quantize(
         _to_openvino(model, samples[:2]),

@@ -92,6 +92,15 @@ def test_broken_rows_stay_with_place_and_reason(tmp_path: Path) -> None:
     assert rows[4]["reason"] == "b.csv:3: 3 fields where the header has 2"
 
 
+def test_csv_places_are_lines_of_the_file_whatever_could_not_be_read(tmp_path: Path) -> None:
+    content = b'id,text\n1,"two\nlines"\n2,\xff\xfe\n' + b"3,good\n" * 20
+    (tmp_path / "a.csv").write_bytes(content)
+    rows = read(tmp_path, "a.csv")
+    assert (rows[0]["text"], rows[0]["origin"]) == ("two\nlines", "a.csv:3")
+    assert rows[1]["origin"] == "a.csv:5"
+    assert [r["origin"] for r in rows if r["rule"] == "undecodable"] == ["a.csv:4"]
+
+
 def test_a_repeated_id_keeps_the_first_row(tmp_path: Path) -> None:
     rows = [{"id": "a", "text": "first"}, {"id": "a", "text": "second"}]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -1,0 +1,108 @@
+"""Automation: the sensor notices changed files, and the next batch is what is sure to run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from vertical_assets.automation import DATA_VERSION_TAG, source_sensor
+from vertical_assets.cli import Target, next_batch
+from vertical_assets.defs.resources import defs as resources
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.vertical import build_definitions
+from vertical_assets_tests.conftest import tiny
+
+SPEC = VerticalSpec(**tiny())
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VERTICAL_DATA", str(tmp_path))
+    (tmp_path / "tiny").mkdir()
+    for name in ("first", "second"):
+        (tmp_path / "tiny" / f"{name}.jsonl").write_text('{"text": "good"}\n')
+    return tmp_path / "tiny"
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def tick(instance: dg.DagsterInstance) -> dict[str, str]:
+    """Runs the sensor once; returns partition -> data version of what it observed."""
+    result = source_sensor(SPEC)(dg.build_sensor_context(instance=instance))
+    if isinstance(result, dg.SkipReason):
+        return {}
+    assert isinstance(result, dg.SensorResult)
+    found = {}
+    for event in result.asset_events:
+        assert isinstance(event, dg.AssetObservation)
+        instance.report_runless_asset_event(event)
+        found[str(event.partition)] = (event.tags or {})[DATA_VERSION_TAG]
+    return found
+
+
+def test_the_sensor_reports_changed_files_once(folder: Path, instance: dg.DagsterInstance) -> None:
+    first = tick(instance)
+    assert set(first) == {"first", "second"}
+    assert tick(instance) == {}
+    (folder / "second.jsonl").write_text('{"text": "changed"}\n')
+    second = tick(instance)
+    assert set(second) == {"second"}
+    assert second["second"] != first["second"]
+    (folder / "second.jsonl").unlink()
+    assert tick(instance) == {"second": "missing"}
+
+
+def test_the_sensor_is_on_by_default() -> None:
+    assert source_sensor(SPEC).default_status is dg.DefaultSensorStatus.RUNNING
+
+
+def batch(pending: set[str], closed: frozenset[str] = frozenset()) -> set[str]:
+    """Names of the next batch."""
+    definitions = dg.Definitions.merge(build_definitions(SPEC), resources())
+    graph = definitions.resolve_asset_graph()
+    target = Target(SPEC, graph, repository=None, instance=None)  # type: ignore[arg-type]
+    found = next_batch(
+        target,
+        {dg.AssetKey(["tiny", name]) for name in pending},
+        {dg.AssetKey(["tiny", name]) for name in closed},
+    )
+    return {key.path[-1] for key in found}
+
+
+def test_sources_come_first_then_corpus_and_labels_then_training() -> None:
+    labels = {"annotations", "rejected_annotations", "agreement_report"}
+    labels |= {"labeled_set", "adjudication_queue"}
+    corpus = {"valid_corpus", "quarantine", "dedup_corpus", "duplicates"}
+    training = {"pretrained_ckpt", "finetuned_ckpt", "baselines"}
+    rest = {"predictions", "eval_report", "quantized_artifact"}
+    assert batch({"raw_corpus"} | corpus | labels | training | rest) == {"raw_corpus"}
+    assert batch(corpus | labels | training | rest) == corpus | labels
+    assert batch(training | rest) == training | rest
+
+
+def test_what_may_turn_out_unchanged_is_waited_for() -> None:
+    """predictions, between the two, is in sync as yet: whether it changes is not known before."""
+    assert batch({"finetuned_ckpt", "eval_report"}) == {"finetuned_ckpt"}
+
+
+def test_assets_that_one_step_makes_come_together() -> None:
+    assert batch({"quarantine"}) == {"quarantine", "valid_corpus"}
+
+
+def test_no_training_begins_while_a_gate_of_the_labels_is_closed() -> None:
+    closed = frozenset({"agreement_report"})
+    assert batch({"labeled_set", "adjudication_queue", "pretrained_ckpt"}, closed) == set()
+    assert batch({"annotations", "pretrained_ckpt"}, closed) == {
+        "annotations",
+        "rejected_annotations",
+    }
+
+
+def test_below_a_closed_gate_of_training_nothing_runs() -> None:
+    closed = frozenset({"finetuned_ckpt"})
+    assert batch({"predictions", "eval_report", "baselines"}, closed) == {"baselines"}
