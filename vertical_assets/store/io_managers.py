@@ -56,7 +56,7 @@ def stored(
     metadata: Mapping[str, Any] | None = None,
 ) -> dg.MaterializeResult[Staged]:
     """The result of an asset: content as data version, schema, size and a preview for its page."""
-    described: dict[str, Any] = {"bytes": staged.bytes}
+    described: dict[str, Any] = {"bytes": staged.bytes, "data_version": staged.version}
     if staged.schema is not None:
         described |= {
             "dagster/row_count": staged.rows,
@@ -127,7 +127,7 @@ def markdown_table(rows: Sequence[Mapping[str, Any]], cell: int = 60) -> str:
         return "no rows"
 
     def show(value: Any) -> str:
-        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        text = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
         text = " ".join(text.split()).replace("|", "\\|")
         return text if len(text) <= cell else f"{text[: cell - 1]}…"
 
