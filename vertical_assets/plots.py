@@ -48,10 +48,11 @@ def bars(groups: Mapping[str, Mapping[str, float]], label: str) -> bytes:
         )
         if len(categories) * len(groups) <= 16:
             axes.bar_label(drawn, fmt="{:.3g}", fontsize=8)
-    axes.set_xticks(np.arange(len(categories)) + 0.4 - width / 2, categories)
+    turned = {"rotation": 25, "ha": "right"} if max(map(len, categories)) > 6 else {}
+    axes.set_xticks(np.arange(len(categories)) + 0.4 - width / 2, categories, **turned)
     axes.set_ylabel(label)
     if len(groups) > 1:
-        axes.legend(loc="lower right")
+        figure.legend(loc="outside upper right", ncols=len(groups), fontsize=8)
     return _png(figure)
 
 
