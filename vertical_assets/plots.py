@@ -48,8 +48,9 @@ def bars(groups: Mapping[str, Mapping[str, float]], label: str) -> bytes:
         )
         if len(categories) * len(groups) <= 16:
             axes.bar_label(drawn, fmt="{:.3g}", fontsize=8)
-    turned = {"rotation": 25, "ha": "right"} if max(map(len, categories)) > 6 else {}
-    axes.set_xticks(np.arange(len(categories)) + 0.4 - width / 2, categories, **turned)
+    axes.set_xticks(np.arange(len(categories)) + 0.4 - width / 2, categories)
+    if max(map(len, categories)) > 6:
+        axes.tick_params(axis="x", labelrotation=25)
     axes.set_ylabel(label)
     if len(groups) > 1:
         figure.legend(loc="outside upper right", ncols=len(groups), fontsize=8)
