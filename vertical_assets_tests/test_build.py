@@ -69,7 +69,9 @@ def stale_in_graphql(project: Project) -> set[str]:
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
-    data = json.loads(result.stdout[result.stdout.index("{") :])["data"]
+    # The command ends its answer with a note of its own.
+    answer, _ = json.JSONDecoder().raw_decode(result.stdout[result.stdout.index("{") :])
+    data = answer["data"]
     found = {
         node["assetKey"]["path"][-1]: node["staleStatus"]
         for node in data["assetNodes"]
