@@ -226,7 +226,7 @@ def run_build(target: Target, outcomes: dict[Part, Outcome], force: bool) -> lis
         keys = {key for key, _ in pending}
         # The gate of an asset that is to be built will be judged anew.
         gates = {key: why for key, why in target.closed_gates().items() if key not in keys}
-        closed = {**gates, **failed}
+        closed = {**failed, **gates}  # a gate says why in words, its step only that it failed
         batch = next_batch(target, keys, set(closed))
         if not batch:
             for part in pending:

@@ -174,7 +174,12 @@ def tiny(**changes: Any) -> dict[str, Any]:
             "max_tokens": 32,
         },
         "pretrain": {"epochs": 0.5, "batch_tokens": 1024, "checkpoint_steps": 5},
-        "finetune": {"epochs": 2, "batch_tokens": 512, "checkpoint_steps": 5},
+        "finetune": {
+            "epochs": 12,
+            "batch_tokens": 512,
+            "learning_rate": 0.002,
+            "checkpoint_steps": 5,
+        },
         "quantize": {"calibration_texts": 30, "max_f1_drop": 0.05},
     }
     return {**attributes, **changes}

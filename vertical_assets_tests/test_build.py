@@ -132,7 +132,7 @@ def test_editing_the_learning_rate_rebuilds_the_classifier_and_what_depends_on_i
     copy_of_built: Project,
 ) -> None:
     changed = tiny()
-    changed["finetune"]["learning_rate"] = 0.0004
+    changed["finetune"]["learning_rate"] = 0.0019
     copy_of_built.vertical(changed)
     assert not_up_to_date(copy_of_built) == {"finetuned_ckpt"}
     assert stale_in_graphql(copy_of_built) == {"finetuned_ckpt"}

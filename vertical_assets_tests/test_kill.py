@@ -73,7 +73,7 @@ def test_a_killed_training_resumes_from_its_last_checkpoint(
     from vertical_assets_tests.conftest import tiny
 
     longer = tiny()
-    longer["finetune"]["epochs"] = 12
+    longer["finetune"]["epochs"] = 14
     copy_of_built.vertical(longer)
     work = copy_of_built.root / "data" / "work" / "tiny" / "finetuned_ckpt"
     process = subprocess.Popen(
