@@ -69,7 +69,7 @@ def test_an_edit_changes_the_code_version_of_what_reads_it_only() -> None:
 
 
 def test_defaults_are_the_specifications_numbers() -> None:
-    spec = VerticalSpec(**tiny())
+    spec = VerticalSpec(**tiny(pretrain={}, finetune={}))
     assert spec.agreement.alpha == 0.85  # SPEC D8
     assert spec.finetune.label_smoothing == 0.1  # SPEC T9
     assert spec.finetune.patience == 5  # SPEC M13

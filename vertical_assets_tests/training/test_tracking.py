@@ -36,7 +36,7 @@ def test_a_run_per_asset_with_parameters_metrics_and_tags(mlflow: Any) -> None:
     found = runs(mlflow)
     child, parent = found["tiny/finetuned_ckpt"], found["tiny abcdef01"]
     assert {child.info.status, parent.info.status} == {"FINISHED"}
-    assert child.data.params["finetune.learning_rate"] == "0.0005"
+    assert child.data.params["finetune.learning_rate"] == str(SPEC.finetune.learning_rate)
     assert child.data.metrics == {"val_f1_macro": 0.9, "batch_loss": 1.0}
     wanted = {"vertical": "tiny", "asset": "finetuned_ckpt", "dagster_run_id": "abcdef0123"}
     assert wanted.items() <= child.data.tags.items()
