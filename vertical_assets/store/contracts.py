@@ -46,8 +46,19 @@ QUARANTINE = pa.schema(
     ]
 )
 
+CLEAN_DOCUMENTS = pa.schema(
+    [
+        *DOCUMENTS,
+        _field("words", pa.list_(pa.string()), "The text's words; domain terms whole (D9)"),
+        _field("changes", pa.string(), "What de-identification and cleaning replaced, as JSON"),
+    ]
+)
+
 DEDUP_DOCUMENTS = pa.schema(
-    [*DOCUMENTS, _field("cluster_id", pa.string(), "Duplicate cluster; the kept document's id")]
+    [
+        *CLEAN_DOCUMENTS,
+        _field("cluster_id", pa.string(), "Duplicate cluster; the kept document's id"),
+    ]
 )
 
 DUPLICATES = pa.schema(

@@ -9,92 +9,37 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(gt=0)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+from vertical_assets.spec.corpus import (
+    Clean,
+    Dedup,
+    Deidentify,
+    Rules,
+    Source,
+    SpotCheck,
+)
+from vertical_assets.spec.section import Fraction, Name, Positive, Strict
 
-
-class Strict(BaseModel):
-    """Unknown keys are errors: a misspelt key must never be silently ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Source(Strict):
-    """Where documents come from (SPEC D2); one partition of `raw_corpus`.
-
-    Exactly one of `path` (a file or glob, relative to `data/<vertical>/`, or any fsspec URL) and
-    `package` with `resource` (a file or glob inside an installed Python package).
-    """
-
-    name: Name
-    kind: Literal["public", "report", "user"]
-    licence: str
-    language: str | None = None
-    path: str | None = None
-    package: str | None = None
-    resource: str | None = None
-    format: Annotated[str, Field(pattern=r"^(jsonl|csv|parquet|lines|[\w.]+:\w+)$")] | None = Field(
-        default=None,
-        description="jsonl | csv | parquet | lines, or `module:function` that yields one mapping "
-        "per document of a file; told from the file name's ending where not given.",
-    )
-    encoding: str | None = Field(default=None, description="Detected where not given.")
-    fields: dict[str, str] = Field(
-        default_factory=dict, description="Document field -> field of the source."
-    )
-    constants: dict[str, str] = Field(
-        default_factory=dict, description="Entries added to every document's `meta`."
-    )
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if (self.path is None) == (self.package is None):
-            raise ValueError(
-                f"source {self.name!r} needs exactly one of 'path' and 'package' (with "
-                "'resource'); keep one"
-            )
-        if (self.package is None) != (self.resource is None):
-            raise ValueError(
-                f"source {self.name!r}: 'package' and 'resource' belong together; "
-                "'resource' is the file's path inside the package"
-            )
-        return self
-
-
-class Rules(Strict):
-    """What makes a document valid (SPEC D4, D5)."""
-
-    min_chars: Positive = Field(default=2, description="Shorter texts carry no meaning (D5).")
-    max_chars: Positive = 100_000
-    required: tuple[str, ...] = Field(
-        default=(), description="Entries of `meta` that must be present and not blank (D4)."
-    )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min_chars > self.max_chars:
-            raise ValueError(
-                f"rules.min_chars ({self.min_chars}) is above rules.max_chars "
-                f"({self.max_chars}): no document could pass; lower the first"
-            )
-        return self
-
-
-class Dedup(Strict):
-    """Exact and near duplicates (SPEC D3)."""
-
-    threshold: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
-        default=0.8, description="Jaccard similarity from which two texts are near duplicates."
-    )
-    unit: Literal["character", "word"] | None = Field(
-        default=None, description="What n-grams are made of; by language where not given."
-    )
-    ngram: Positive | None = Field(default=None, description="3 characters or 2 words by default.")
-    permutations: Positive = 128
-    keep: Literal["longest", "first"] = "longest"
+__all__ = [
+    "Agreement",
+    "Annotation",
+    "Clean",
+    "Dedup",
+    "Deidentify",
+    "Evaluate",
+    "Finetune",
+    "Model",
+    "Pretrain",
+    "Quantize",
+    "Rules",
+    "Simulate",
+    "Source",
+    "Split",
+    "SpotCheck",
+    "Task",
+    "VerticalSpec",
+]
 
 
 class Task(Strict):
@@ -273,8 +218,12 @@ class VerticalSpec(Strict):
     owner: str = Field(default="team:vertical_assets", description="An e-mail or team:NAME.")
     seed: int = 20_240_501
     sources: tuple[Source, ...]
+    sensitive: bool = Field(default=False, description="Tables are stored encrypted, AES-256 (X2).")
     rules: Rules = Rules()
+    deidentify: Deidentify = Deidentify()
+    clean: Clean = Clean()
     dedup: Dedup = Dedup()
+    spot_check: SpotCheck = SpotCheck()
     task: Task
     annotation: Annotation
     agreement: Agreement = Agreement()
