@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from vertical_assets.automation import DATA_VERSION_TAG, source_sensor
-from vertical_assets.cli import Target, next_batch
+from vertical_assets.building import Target, next_batch
 from vertical_assets.defs.resources import defs as resources
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.vertical import build_definitions

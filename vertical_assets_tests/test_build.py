@@ -169,7 +169,7 @@ def test_an_edit_that_deduplication_undoes_stops_there(copy_of_built: Project) -
     kept = {
         (row["text"])
         for row in pq.read_table(
-            copy_of_built.current("dedup_corpus") / "part-0.parquet"
+            copy_of_built.current("dedup_corpus") / "part-00000.parquet"
         ).to_pylist()
     }
     assert len(kept) == len({row["text"] for row in rows})

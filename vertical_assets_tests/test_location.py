@@ -23,7 +23,15 @@ print(json.dumps({"groups": sorted({n.group_name for n in graph.asset_nodes}),
                   "heavy": sorted({"torch", "transformers", "lightning", "mlflow", "sklearn",
                                    "great_expectations", "openvino"} & set(sys.modules))}))
 """
-GLUE = {"assets.py", "vertical.py", "automation.py", "definitions.py", "cli.py", "io_managers.py"}
+GLUE = {
+    "assets.py",
+    "vertical.py",
+    "automation.py",
+    "building.py",
+    "definitions.py",
+    "cli.py",
+    "io_managers.py",
+}
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,7 @@ assets below, by the type that they ask for.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from upath import UPath
@@ -21,6 +21,11 @@ from vertical_assets.store.versions import (
     local_directory,
     store_root,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from vertical_assets.store.tables import TableWriter
 
 
 class StoreIOManager(dg.UPathIOManager):
@@ -46,6 +51,16 @@ class StoreIOManager(dg.UPathIOManager):
         """All partitions as one table, in the order of their keys."""
         paths = self._get_paths_for_partitions(context)
         return Table(tuple(current(paths[key]) for key in context.asset_partition_keys))
+
+
+def writer(
+    spec: VerticalSpec, asset: str, schema: "pa.Schema", partition: str | None = None
+) -> "TableWriter":
+    """A new version of an asset's table, which takes over unchanged parts of the current one."""
+    from vertical_assets.store.tables import TableWriter, previous_version
+
+    entry = store_root().joinpath(spec.name, asset, *([partition] if partition else []))
+    return TableWriter(store_root(), schema, previous_version(entry), spec.sensitive)
 
 
 def stored(
@@ -134,6 +149,15 @@ def markdown_table(rows: Sequence[Mapping[str, Any]], cell: int = 60) -> str:
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
     lines += ["| " + " | ".join(map(show, row.values())) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def counts_table(counts: Mapping[str, int], *names: str) -> dg.MarkdownMetadataValue:
+    """Counts under keys of tab-separated parts, as a Markdown table with these column names."""
+    rows = [
+        {**dict(zip(names, key.split("\t"), strict=True)), "count": count}
+        for key, count in sorted(counts.items())
+    ]
+    return dg.MetadataValue.md(markdown_table(rows))
 
 
 def picture(png: bytes, title: str) -> dg.MarkdownMetadataValue:

@@ -1,73 +1,224 @@
-"""Tables: Arrow batches streamed into Parquet; the version is a digest of the file's bytes.
+"""Tables: Arrow batches streamed into Parquet parts; the version is a digest of the content.
 
-Batches of any size are regrouped into row groups of one fixed size, so that the same rows give
-the same bytes, hence the same data version, however they were produced.
+A part is what is made and kept together, e.g. the rows of one source file. Each has a key: a digest
+of all that it is made from. A part that the table's previous version has under the same key is
+linked, not made again; so a table costs what is new in it. `PARTS.json` lists the parts.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import IO, Any
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 from upath import UPath
 
-from vertical_assets.store.versions import Staged, new_staging
+from vertical_assets.store.versions import (
+    PARTS,
+    Part,
+    Staged,
+    Table,
+    current,
+    link,
+    new_staging,
+)
 
 ROWS_PER_GROUP = 65_536
+BYTES_PER_GROUP = 32 << 20  # so that long texts do not fill the memory
 PREVIEW_ROWS = 5
 
 
-class _Hashing:
-    """A file that digests what is written to it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.digest, self.closed = file, xxhash.xxh3_128(), False
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data)
-        self.digest.update(view)
-        return self.file.write(view) or view.nbytes
-
-    def flush(self) -> None:
-        self.file.flush()
-
-    def close(self) -> None:
-        self.closed = True
+def previous_version(entry: UPath) -> Table | None:
+    """The current version of a table, whose parts a new one may take over."""
+    try:
+        return Table((current(entry),))
+    except FileNotFoundError:
+        return None
 
 
 def stage_table(root: UPath, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Staged:
-    """Streams batches to a Parquet file in staging.
+    """Streams batches into a table of one part.
 
     Args:
         root: the store's root.
         schema: columns; every batch is cast to it.
         batches: rows, in any batch size.
     """
-    staging = new_staging(root)
-    rows, preview = 0, list[dict[str, Any]]()
-    with (staging / "part-0.parquet").open("wb") as file:
-        sink = _Hashing(file)
-        with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
-            for group in _regrouped(batches, schema):
-                if not preview:
-                    preview = group.slice(0, PREVIEW_ROWS).to_pylist()
-                writer.write_table(group, row_group_size=ROWS_PER_GROUP)
-                rows += group.num_rows
-        size = file.tell()
-    return Staged(staging, sink.digest.hexdigest(), size, rows, schema, tuple(preview))
+    writer = TableWriter(root, schema)
+    with writer.part("") as part:
+        for batch in batches:
+            part.append(batch)
+    return writer.close()
 
 
-def _regrouped(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    held: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        held.append(batch.cast(schema))
-        count += batch.num_rows
-        while count >= ROWS_PER_GROUP:
-            table = pa.Table.from_batches(held, schema)
-            yield table.slice(0, ROWS_PER_GROUP).combine_chunks()
-            held = table.slice(ROWS_PER_GROUP).to_batches()
-            count -= ROWS_PER_GROUP
-    if count:
-        yield pa.Table.from_batches(held, schema).combine_chunks()
+def grouped(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    """Small parts taken together, so that a thousand files don't stay a thousand parts.
+
+    A group ends where the content says so (about every 64 parts) or where it has ROWS_PER_GROUP
+    rows: a new part changes its own group, not all that follow.
+    """
+    group: list[Part] = []
+    for part in parts:
+        group.append(part)
+        if int(part.digest[:4], 16) % 64 == 0 or sum(p.rows for p in group) >= ROWS_PER_GROUP:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+class PartWriter:
+    """A part that is being written: rows go in by `append`, sums for its page into `figures`."""
+
+    def __init__(self, file: UPath, schema: pa.Schema) -> None:
+        self.schema, self.figures, self.preview = schema, Counter[str](), list[dict[str, Any]]()
+        self.rows = self._held_bytes = self._held_rows = 0
+        self._held: list[pa.RecordBatch] = []
+        self._digest = ContentDigest(schema)
+        self._sink = file.open("wb")
+        self._parquet = pq.ParquetWriter(self._sink, schema, compression="zstd")
+
+    def append(self, batch: pa.RecordBatch) -> None:
+        batch = batch.cast(self.schema)
+        if not batch.num_rows:
+            return
+        if len(self.preview) < PREVIEW_ROWS:
+            self.preview += batch.slice(0, PREVIEW_ROWS - len(self.preview)).to_pylist()
+        self._digest.update(batch)
+        self._held.append(batch)
+        self.rows += batch.num_rows
+        self._held_rows += batch.num_rows
+        self._held_bytes += batch.nbytes
+        if self._held_rows >= ROWS_PER_GROUP or self._held_bytes >= BYTES_PER_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._held:
+            group = pa.Table.from_batches(self._held, self.schema)
+            self._parquet.write_table(group, row_group_size=ROWS_PER_GROUP)
+            self._held, self._held_rows, self._held_bytes = [], 0, 0
+
+    def close(self) -> tuple[str, int]:
+        """Ends the file; returns (digest of the content, bytes)."""
+        self._flush()
+        self._parquet.close()
+        size = self._sink.tell()
+        self._sink.close()
+        return self._digest.hexdigest(), size
+
+
+class TableWriter:
+    """Stages a new version of a table, part by part."""
+
+    def __init__(self, root: UPath, schema: pa.Schema, previous: Table | None = None) -> None:
+        self.schema, self.parts, self.made = schema, list[Part](), 0
+        self._staging, self._preview = new_staging(root), list[dict[str, Any]]()
+        self._known = {part.key: part for part in previous.parts()} if previous else {}
+
+    def reuse(self, key: str) -> bool:
+        """Takes the part over from the previous version, if it is there."""
+        known = self._known.get(key)
+        if known is not None:
+            link(known.path, self._next())
+            self.parts.append(replace(known, path=self._next()))
+        return known is not None
+
+    def has(self, key: str) -> bool:
+        return key in self._known
+
+    @contextmanager
+    def part(self, key: str) -> Iterator[PartWriter]:
+        """A new part; `key` is a digest of all that it is made from."""
+        writer = PartWriter(self._next(), self.schema)
+        yield writer
+        digest, size = writer.close()
+        self._preview += writer.preview[: PREVIEW_ROWS - len(self._preview)]
+        self.parts.append(Part(self._next(), key, writer.rows, size, digest, dict(writer.figures)))
+        self.made += 1
+
+    @property
+    def figures(self) -> Counter[str]:
+        """Sums over all parts, made now or before."""
+        total = Counter[str]()
+        for part in self.parts:
+            total.update(part.figures)
+        return total
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def staged(self) -> Table:
+        """What is written so far, readable before it is published."""
+        return Table((self._staging,))
+
+    def close(self) -> Staged:
+        """Writes the list of parts; the version is a digest of schema and parts."""
+        if not self.parts:
+            with self.part(""):
+                pass  # an empty table has its schema in a file too
+        listed = [{**asdict(part), "path": part.path.name} for part in self.parts]
+        (self._staging / PARTS).write_text(json.dumps(listed))
+        digest = xxhash.xxh3_128(str(self.schema).encode())
+        for part in self.parts:
+            digest.update(part.digest.encode())
+        if not self._preview and self.rows:
+            first = next(iter(self.staged.batches()))
+            self._preview = first.slice(0, PREVIEW_ROWS).to_pylist()
+        size = sum(part.bytes for part in self.parts)
+        return Staged(
+            self._staging, digest.hexdigest(), size, self.rows, self.schema, tuple(self._preview)
+        )
+
+    def _next(self) -> UPath:
+        return self._staging / f"part-{len(self.parts):05d}.parquet"
+
+
+class ContentDigest:
+    """xxh3-128 of rows, column by column: the same rows in any batches give the same digest."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._columns = [_column_digest(field.type) for field in schema]
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        for digests, column in zip(self._columns, batch.columns, strict=True):
+            _update(digests, column)
+
+    def hexdigest(self) -> str:
+        whole = xxhash.xxh3_128()
+        for digests in self._columns:
+            for digest in digests:
+                whole.update(digest.digest())
+        return whole.hexdigest()
+
+
+def _column_digest(kind: pa.DataType) -> list[Any]:
+    """Digests of validity and values; of lengths too, where values have one."""
+    if pa.types.is_list(kind):
+        return [xxhash.xxh3_128(), xxhash.xxh3_128(), *_column_digest(kind.value_type)]
+    return [xxhash.xxh3_128() for _ in range(3 if pa.types.is_string(kind) else 2)]
+
+
+def _update(digests: Sequence[Any], column: pa.Array) -> None:
+    valid = column.is_valid() if column.null_count else pa.repeat(True, len(column))
+    digests[0].update(valid.cast(pa.uint8()).to_numpy())
+    if pa.types.is_list(column.type):
+        digests[1].update(pc.list_value_length(column).fill_null(0).to_numpy())
+        _update(digests[2:], column.flatten())
+    elif pa.types.is_string(column.type):
+        column = pc.fill_null(column, "") if column.null_count else column
+        offsets = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, 4 * column.offset)
+        digests[1].update(np.diff(offsets))
+        values = column.buffers()[2]
+        if values is not None:
+            digests[2].update(values.slice(int(offsets[0]), int(offsets[-1] - offsets[0])))
+    else:
+        plain = column.fill_null(False if pa.types.is_boolean(column.type) else 0)
+        digests[1].update(plain.to_numpy(zero_copy_only=False))

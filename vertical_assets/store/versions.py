@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as pads
 
-POINTER = "CURRENT.json"
+POINTER, PARTS = "CURRENT.json", "PARTS.json"
 STAGING = ".staging"
 KEPT_VERSIONS = 2  # the current one, and the one that a running reader may still have open
 MANIFEST, LOG = "manifest.json", "training_log.jsonl"
 PROVENANCE = frozenset({MANIFEST, LOG})  # how a result came about; not part of its content
+ROWS_PER_BATCH = 8192
 _CHUNK = 1 << 20
 
 
@@ -63,22 +64,49 @@ class Table:
         """The table as an Arrow dataset: columns and filters are pushed down to the files."""
         import pyarrow.dataset as pads
 
-        parts = [
-            pads.dataset(
-                path.path, filesystem=path.fs, format="parquet", exclude_invalid_files=True
-            )
-            for path in self.paths
-        ]
-        return parts[0] if len(parts) == 1 else pads.dataset(parts)
+        parts = self.parts()
+        files = [part.path.path for part in parts]
+        return pads.dataset(files, filesystem=self.paths[0].fs, format="parquet")
 
     def read(self, columns: Sequence[str] | None = None) -> "pa.Table":
         return self.dataset().to_table(columns=list(columns) if columns else None)
 
+    def parts(self) -> "list[Part]":
+        """The table's parts, in order."""
+        return [
+            Part(**{**entry, "path": path / entry["path"]})
+            for path in self.paths
+            for entry in json.loads((path / PARTS).read_text())
+        ]
+
     def batches(self, columns: Sequence[str] | None = None) -> "Iterator[pa.RecordBatch]":
         """Rows in order, a batch at a time: memory does not grow with the table."""
-        for path in self.paths:
-            part = Table((path,)).dataset()
-            yield from part.to_batches(columns=list(columns) if columns else None)
+        for part in self.parts():
+            yield from part.batches(columns)
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.parts())
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file of a table."""
+
+    path: UPath
+    key: str  # digest of all that it was made from
+    rows: int
+    bytes: int
+    digest: str  # of its content
+    figures: dict[str, int]  # sums that its maker kept, e.g. rows rejected
+
+    def batches(self, columns: Sequence[str] | None = None) -> "Iterator[pa.RecordBatch]":
+        import pyarrow.parquet as pq
+
+        with self.path.open("rb") as file:
+            yield from pq.ParquetFile(file).iter_batches(
+                ROWS_PER_BATCH, columns=list(columns) if columns else None
+            )
 
 
 @dataclass(frozen=True)
@@ -166,6 +194,29 @@ def sweep(root: UPath) -> None:
     """Removes what killed processes left in staging. Call it only while nothing runs."""
     if (root / STAGING).exists():
         _remove(root / STAGING)
+
+
+def purge(folder: UPath) -> int:
+    """Removes every version under `folder` that is not current; returns how many.
+
+    For what must be gone, not only out of use: forgotten documents, tables from before encryption.
+    """
+    gone = 0
+    for pointer in folder.glob("**/" + POINTER):
+        keep = current(pointer.parent).name
+        for version in pointer.parent.iterdir():
+            if version.is_dir() and version.name != keep and not (version / POINTER).exists():
+                _remove(version)
+                gone += 1
+    return gone
+
+
+def link(existing: UPath, new: UPath) -> None:
+    """The same immutable file under a second name; a copy where the file system has no links."""
+    if _is_local(existing):
+        os.link(existing.path, new.path)
+    else:
+        existing.fs.copy(existing.path, new.path)
 
 
 def local_directory(path: UPath) -> Path:

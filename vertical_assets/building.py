@@ -1,0 +1,335 @@
+"""Building: what is missing or unsynced is materialized, and nothing else, on the real instance.
+
+The graph is walked from above: an asset runs once everything above it is settled, because a rebuild
+that changes nothing clears what lies below. What is sure to run goes into one Dagster run together.
+"""
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+import psutil
+from dagster import DagsterEvent, DagsterEventType
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.execution.api import execute_run_iterator
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table as Grid
+from rich.text import Text
+
+from vertical_assets.automation import (
+    BEFORE_TRAINING,
+    DATA_VERSION_TAG,
+    Unsynced,
+    failed_checks,
+    observations,
+    unsynced,
+)
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.store import store_root
+from vertical_assets.store.versions import LOG, sweep
+
+PID_TAG, HOST_TAG, PID_VARIABLE = (
+    "vertical_assets/pid",
+    "vertical_assets/host",
+    "VERTICAL_BUILD_PID",
+)
+BUILD_LOG = "data/build.log"
+UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+Part = tuple[dg.AssetKey, str | None]
+
+# A descriptor of its own: what steps print goes elsewhere while they run.
+console = Console(file=os.fdopen(os.dup(1), "w"), width=None if sys.stdout.isatty() else 140)
+
+
+@dataclass
+class Outcome:
+    """What became of one asset or partition in this build."""
+
+    why: str = ""
+    state: str = "up to date"
+    checks: dict[str, bool] = field(default_factory=dict)
+    warnings: int = 0
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The graph of one vertical on an instance."""
+
+    spec: VerticalSpec
+    graph: AssetGraph
+    repository: ReconstructableRepository
+    instance: dg.DagsterInstance
+
+    @property
+    def keys(self) -> list[dg.AssetKey]:
+        """Materializable assets, from above to below."""
+        return [
+            key
+            for key in self.graph.toposorted_asset_keys
+            if key.path[0] == self.spec.name and self.graph.get(key).is_materializable
+        ]
+
+    @property
+    def parts(self) -> list[Part]:
+        """Assets, and partitions of partitioned ones."""
+        return [(key, part) for key in self.keys for part in self.partitions(key)]
+
+    def partitions(self, key: dg.AssetKey) -> list[str | None]:
+        definition = self.graph.get(key).partitions_def
+        return list(definition.get_partition_keys()) if definition else [None]
+
+    def pending(self) -> list[Unsynced]:
+        """Notices changed files, then asks Dagster what is out of date."""
+        for observation in observations(self.spec, self.instance):
+            self.instance.report_runless_asset_event(observation)
+        return unsynced(self.graph, self.instance, self.keys)
+
+    def closed_gates(self) -> dict[dg.AssetKey, str]:
+        """Assets whose blocking checks failed, with the reason in words."""
+        return {
+            check.key: f"{check.key.path[-1]}: check {check.name} failed: {check.reason}"
+            for check in failed_checks(self.graph, self.instance, self.keys)
+        }
+
+
+def close_dead_runs(instance: dg.DagsterInstance) -> None:
+    """Ends what a killed build left behind on this machine: its step processes, its runs (which
+    would stay "started" for ever), their slots in pools, and half-written results.
+    """
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            builder = process.environ().get(PID_VARIABLE)
+            if builder and not psutil.pid_exists(int(builder)) and process.pid != os.getpid():
+                process.kill()
+                process.wait(10)
+    running = 0
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+        pid = run.tags.get(PID_TAG)
+        if pid and run.tags[HOST_TAG] == socket.gethostname() and not psutil.pid_exists(int(pid)):
+            instance.report_run_failed(run, "The process that ran it was killed.")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        else:
+            running += 1
+    if not running:
+        sweep(store_root())
+
+
+def run_build(target: Target, outcomes: dict[Part, Outcome], force: bool) -> list[str]:
+    """Runs until nothing is left that may run; returns why assets were left out, in words."""
+    forced = set(target.parts) if force else set()
+    failed: dict[dg.AssetKey, str] = {}
+    while True:
+        pending = {(item.key, item.partition): item.reasons for item in target.pending()}
+        pending = dict.fromkeys(forced, ("asked for by --all",)) | pending
+        # Built a moment ago and out of date again: building it once more would not help.
+        for part in pending:
+            if outcomes[part].seconds is not None:
+                failed[part[0]] = f"{name_of(part)} is out of date again: {pending[part][0]}"
+            outcomes[part].why = outcomes[part].why or "; ".join(pending[part])
+        keys = {key for key, _ in pending}
+        # The gate of an asset that is to be built will be judged anew.
+        gates = {key: why for key, why in target.closed_gates().items() if key not in keys}
+        closed = {**failed, **gates}  # a gate says why in words, its step only that it failed
+        batch = next_batch(target, keys, set(closed))
+        if not batch:
+            for part in pending:
+                if part[0] not in failed:
+                    outcomes[part].state = "blocked"
+            return list(closed.values())
+        key, partition = next(part for part in pending if part[0] in batch)
+        chosen = sorted(batch) if partition is None else [key]  # a run has one partition
+        forced -= {(key, partition) for key in chosen}
+        failed |= run_once(target, chosen, partition, outcomes)
+
+
+def next_batch(
+    target: Target, pending: set[dg.AssetKey], closed: set[dg.AssetKey]
+) -> set[dg.AssetKey]:
+    """Assets that are sure to run now: everything above each of them is settled or in the batch.
+
+    An asset below a closed gate never is. Assets that one step makes come together. Partitioned
+    assets come alone, first, since a run has one partition. Corpus and labels come before any
+    training, and none begins while one of their gates is closed.
+    """
+    batch: set[dg.AssetKey] = set()
+    settled: set[dg.AssetKey] = set()
+    below = set(closed)
+    for key in target.graph.toposorted_asset_keys:
+        parents = target.graph.get(key).parent_keys
+        if key in below or below & set(parents):
+            below.add(key)
+        elif key in pending:
+            if all(parent in batch or parent in settled for parent in parents):
+                batch |= target.graph.get(key).execution_set_asset_keys
+        elif all(parent in settled for parent in parents):
+            settled.add(key)
+
+    def early(keys: set[dg.AssetKey]) -> set[dg.AssetKey]:
+        return {key for key in keys if target.graph.get(key).group_name in BEFORE_TRAINING}
+
+    partitioned = {key for key in batch if target.graph.get(key).is_partitioned}
+    if early(batch) or early(closed):
+        return partitioned or early(batch)
+    return batch
+
+
+def run_once(
+    target: Target, keys: list[dg.AssetKey], partition: str | None, outcomes: dict[Part, Outcome]
+) -> dict[dg.AssetKey, str]:
+    """One Dagster run; fills in the outcomes, returns the steps that failed and why."""
+    light = {target.graph.get(key).group_name for key in keys} <= set(BEFORE_TRAINING)
+    suffix = "ingest" if partition else "prepare" if light else "build"
+    job = target.repository.get_reconstructable_job(f"{target.spec.name}_{suffix}")
+    run = target.instance.create_run_for_job(
+        job_def=job.get_definition(),
+        job_code_origin=job.get_python_origin(),
+        asset_selection=frozenset(keys),
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        tags={
+            PID_TAG: str(os.getpid()),
+            "dagster/max_retries": "0",  # the next build is the retry
+            HOST_TAG: socket.gethostname(),
+            **({"dagster/partition": partition} if partition else {}),
+        },
+    )
+    before = {key: version_of(target.instance, key, partition) for key in keys}
+    failed: dict[dg.AssetKey, str] = {}
+    made_by = {target.graph.get(key).assets_def.node_def.name: key for key in keys}
+    began: dict[str, float] = {}
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TrainingColumn(),
+    )
+    with (
+        diverted_output(),
+        Progress(*columns, console=console, transient=True, refresh_per_second=2) as progress,
+    ):
+        tasks: dict[str, TaskID] = {}
+        for event in execute_run_iterator(job, run, target.instance):
+            step = event.step_key or ""
+            if event.event_type is DagsterEventType.STEP_WORKER_STARTED or step not in began:
+                began[step] = time.time()
+            if event.event_type is DagsterEventType.STEP_START:
+                tasks[step] = progress.add_task(step.replace("__", "/"), vertical=target.spec.name)
+            elif event.event_type is DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
+                outcome = outcomes[(event.asset_key, partition)]
+                now = version_of(target.instance, event.asset_key, partition)
+                outcome.state = "same content" if now == before[event.asset_key] else "built"
+                outcome.seconds = time.time() - began[step]
+            elif event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
+                found = event.asset_check_evaluation_data
+                outcome = outcomes[(found.asset_key, partition)]
+                outcome.checks[found.check_name] = found.passed
+                if not found.passed:
+                    colour = "red" if found.severity is dg.AssetCheckSeverity.ERROR else "yellow"
+                    outcome.warnings += colour == "yellow"
+                    verdict = f"{found.asset_key.path[-1]}: check {found.check_name}"
+                    progress.console.print(
+                        f"[{colour}]{verdict}[/{colour}]: {escape(found.description or '')}",
+                        highlight=False,
+                    )
+            elif event.event_type is DagsterEventType.STEP_FAILURE:
+                key = made_by.get(step, keys[0])
+                part = (key, partition)
+                failed[key] = f"{name_of(part)} failed: {failure_of(event)}"
+                outcomes[part].state = "failed"
+            if event.event_type in (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE):
+                if step in tasks:
+                    progress.remove_task(tasks.pop(step))
+                verb = "done" if event.event_type is DagsterEventType.STEP_SUCCESS else "failed"
+                took = time.time() - began[step]
+                progress.console.print(f"{step.replace('__', '/')} {verb} in {took:.1f} s")
+    return failed
+
+
+@contextlib.contextmanager
+def diverted_output() -> Iterator[None]:
+    """Sends what steps and libraries print to BUILD_LOG, so that progress can be read; Dagster
+    keeps each step's own output too.
+    """
+    Path(BUILD_LOG).parent.mkdir(parents=True, exist_ok=True)
+    own = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    with Path(BUILD_LOG).open("a") as log:
+        for descriptor in own:
+            os.dup2(log.fileno(), descriptor)
+        try:
+            yield
+        finally:
+            for descriptor, copy in own.items():
+                os.dup2(copy, descriptor)
+                os.close(copy)
+
+
+def failure_of(event: DagsterEvent) -> str:
+    """Why a step failed: the message that the asset raised, without Dagster's frame around it."""
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else "for an unknown reason"
+
+
+def version_of(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> str | None:
+    """Current data version of an asset or partition."""
+    record = instance.get_latest_data_version_record(key, is_source=False, partition_key=partition)
+    tags = record.event_log_entry.tags if record else None
+    return tags.get(DATA_VERSION_TAG) if tags else None
+
+
+class TrainingColumn(ProgressColumn):
+    """The last line of a running training's log: step and loss."""
+
+    max_refresh = 1.0
+
+    def render(self, task: Task) -> Text:
+        asset = task.description.rpartition("/")[2]
+        folder = (
+            Path(os.environ.get("VERTICAL_WORK", "data/work")) / task.fields["vertical"] / asset
+        )
+        for log in folder.glob(f"*/{LOG}"):
+            with log.open("rb") as file:
+                file.seek(max(0, log.stat().st_size - 400))
+                lines = file.read().decode(errors="ignore").splitlines()
+            if lines:
+                return Text(lines[-1].strip("{}").replace('"', "")[:90])
+        return Text("")
+
+
+def name_of(part: Part) -> str:
+    key, partition = part
+    return f"{key.path[-1]}:{partition}" if partition else key.path[-1]
+
+
+def outcome_table(target: Target, outcomes: dict[Part, Outcome]) -> Grid:
+    """What the build did: asset, state, why, checks, seconds."""
+    grid = Grid("asset", "state", "why", "checks", "seconds", title=target.spec.name)
+    for part, outcome in outcomes.items():
+        passed = sum(outcome.checks.values())
+        checks = f"{passed}/{len(outcome.checks)}" if outcome.checks else ""
+        if outcome.warnings:
+            checks += f", {outcome.warnings} warned"
+        seconds = "" if outcome.seconds is None else f"{outcome.seconds:.1f}"
+        grid.add_row(name_of(part), outcome.state, outcome.why, checks, seconds)
+    return grid

@@ -1,0 +1,138 @@
+"""Tables of parts: what has not changed is linked from the previous version, never made again."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from upath import UPath
+
+from vertical_assets.store import Table
+from vertical_assets.store.tables import (
+    ContentDigest,
+    TableWriter,
+    grouped,
+    previous_version,
+    stage_table,
+)
+from vertical_assets.store.versions import commit, current, purge
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.int64()),
+        pa.field("text", pa.string()),
+        pa.field("words", pa.list_(pa.string())),
+        pa.field("good", pa.bool_()),
+    ]
+)
+
+
+def batch(rows: list[int]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist(
+        [
+            {
+                "id": None if n % 7 == 3 else n,
+                "text": None if n % 5 == 1 else f"文 {n}",
+                "words": None if n % 11 == 2 else ["文", str(n)][: n % 3],
+                "good": n % 2 == 0,
+            }
+            for n in rows
+        ],
+        SCHEMA,
+    )
+
+
+def write(root: UPath, entry: UPath, parts: dict[str, list[int]]) -> int:
+    """Commits a table with these parts; returns how many of them were made."""
+    writer = TableWriter(root, SCHEMA, previous_version(entry))
+    for key, rows in parts.items():
+        if not writer.reuse(key):
+            with writer.part(key) as part:
+                part.append(batch(rows))
+                part.figures["odd"] += sum(n % 2 for n in rows)
+    commit(writer.close(), entry)
+    return writer.made
+
+
+@pytest.mark.parametrize("where", ["local", "memory"])
+def test_only_new_parts_are_made(tmp_path: Path, where: str) -> None:
+    root = UPath(tmp_path) if where == "local" else UPath(f"memory://{tmp_path.name}")
+    entry = root / "v" / "a"
+    assert write(root, entry, {"one": [1, 2], "two": [3]}) == 2
+    first = current(entry).name
+    assert write(root, entry, {"one": [1, 2], "two": [3]}) == 0
+    assert current(entry).name == first
+    assert write(root, entry, {"one": [1, 2], "new": [4, 5], "two": [3]}) == 1
+    table = Table((current(entry),))
+    assert table.read()["good"].to_pylist() == [False, True, True, False, False]
+    assert [part.figures for part in table.parts()] == [{"odd": 1}, {"odd": 1}, {"odd": 1}]
+    assert table.rows == 5
+
+
+def test_the_version_tells_what_is_in_it_not_how_it_came_about(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+    for entry, keys in ((root / "a", ["x", "y"]), (root / "b", ["p", "q"])):
+        write(root, entry, {keys[0]: [1], keys[1]: [2]})
+    assert current(root / "a").name == current(root / "b").name
+
+
+@given(cuts=st.lists(st.integers(0, 90), max_size=6))
+def test_a_contents_digest_does_not_depend_on_batches(cuts: list[int]) -> None:
+    whole, cut = ContentDigest(SCHEMA), ContentDigest(SCHEMA)
+    whole.update(batch(list(range(90))))
+    table = batch(list(range(90)))
+    for a, b in pairwise([0, *sorted(cuts), 90]):
+        cut.update(table.slice(a, b - a))
+    assert cut.hexdigest() == whole.hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"text": "ab"}, {"text": "a"}),
+        ({"text": ""}, {"text": None}),
+        ({"id": 0}, {"id": None}),
+        ({"words": ["ab"]}, {"words": ["a", "b"]}),
+        ({"words": []}, {"words": None}),
+        ({"good": False}, {"good": None}),
+    ],
+)
+def test_other_content_has_another_digest(one: dict[str, object], other: dict[str, object]) -> None:
+    digests = []
+    for row in (one, other):
+        digest = ContentDigest(SCHEMA)
+        digest.update(pa.RecordBatch.from_pylist([row, {"text": "b"}], SCHEMA))
+        digests.append(digest.hexdigest())
+    assert digests[0] != digests[1]
+
+
+def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
+    commit(TableWriter(UPath(tmp_path), SCHEMA).close(), UPath(tmp_path) / "v" / "a")
+    assert Table((current(UPath(tmp_path) / "v" / "a"),)).read().schema.names == SCHEMA.names
+
+
+def test_small_parts_are_grouped_and_an_insertion_stays_local(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+
+    def groups(names: list[int]) -> list[list[str]]:
+        entry = root / "v" / "many"
+        write(root, entry, {f"{n:04d}": [n] for n in names})
+        found = grouped(Table((current(entry),)).parts())
+        return [[part.digest for part in group] for group in found]
+
+    before = groups(list(range(0, 1200, 2)))
+    after = groups(sorted([*range(0, 1200, 2), 301]))
+    assert len(before) < 100
+    assert sum(group not in before for group in after) <= 2
+
+
+def test_purge_leaves_current_versions_only(tmp_path: Path) -> None:
+    root = UPath(tmp_path)
+    for entry in (root / "v" / "a", root / "v" / "b" / "part"):
+        for number in (1, 2):
+            commit(stage_table(root, SCHEMA, [batch([number])]), entry)
+    assert purge(root / "v") == 2
+    assert Table((current(root / "v" / "a"),)).read()["id"].to_pylist() == [2]
+    assert purge(root / "v") == 0
