@@ -43,11 +43,17 @@ def main() -> None:
 @click.option("--all", "force", is_flag=True, help="Materialize everything, in sync or not.")
 def build(vertical: str, force: bool) -> None:
     """Materialize what is missing or out of date in VERTICAL; exit status 1 if it stops early."""
+    from vertical_assets.corpus.sources import drop_folder
+    from vertical_assets.store import store_root, tombstones
+    from vertical_assets.store.versions import purge
+
     started = time.monotonic()
     target = open_targets(vertical)[0]
     close_dead_runs(target.instance)
     outcomes: dict[Part, Outcome] = {part: Outcome() for part in target.parts}
     problems = run_build(target, outcomes, force)
+    if target.spec.sensitive or tombstones.read(drop_folder(vertical) / tombstones.FILE).entries:
+        purge(store_root() / vertical)
     console.print(outcome_table(target, outcomes))
     for problem in problems:
         console.print(f"[red]stopped:[/red] {escape(problem)}", highlight=False)
@@ -99,22 +105,67 @@ def trace(doc_id: str) -> None:
 
 @main.command()
 @click.argument("doc_id")
-@click.option("--reason", default="", help="Kept with the tombstone, e.g. the request's number.")
-def forget(doc_id: str, reason: str) -> None:
+@click.option("--reason", default=None, help="Kept with the tombstone, e.g. the request's number.")
+def forget(doc_id: str, reason: str | None) -> None:
     """Remove document DOC_ID: the next build of its vertical contains nothing of it."""
-    from vertical_assets.corpus.sources import drop_folder
+    from vertical_assets.corpus.sources import document_id, drop_folder
     from vertical_assets.store import tombstones
 
     for target in open_targets():
         for step in steps_of(target, doc_id):
             if step.asset.startswith("raw_corpus"):
-                name = target.spec.name
+                name, row = target.spec.name, step.found
                 file = drop_folder(name) / tombstones.FILE
-                tombstones.add(file, doc_id, step.found, reason)
-                console.print(f"{file}: {doc_id} of source {step.found['source']} is to be gone.")
+                # Without an id of its own a document is known by its text: lines move.
+                by_place = doc_id == document_id(row["source"], row["origin"])
+                text = row["text"] if by_place else None
+                tombstones.add(file, doc_id, row["source"], text=text, reason=reason)
+                console.print(f"{file}: {doc_id} of source {row['source']} is to be forgotten.")
                 console.print(f"Now run: vertical-assets build {name}")
                 return
     raise click.ClickException(f"no source of any vertical has a document {doc_id!r}")
+
+
+@main.group()
+def keys() -> None:
+    """The keys that encrypt the tables of sensitive verticals (SPEC X2)."""
+
+
+@keys.command()
+def create() -> None:
+    """Make the first key. Keep a copy of its file in another place."""
+    from vertical_assets.store.keys import EncryptionKeyError, create_key, key_file
+
+    enter_project()
+    try:
+        made = create_key()
+    except EncryptionKeyError as error:
+        raise click.ClickException(str(error)) from error
+    console.print(f"key {made} is in {key_file()}; keep a copy in another place")
+
+
+@keys.command()
+@click.option("--drop-retired", is_flag=True, help="Remove keys that no table needs any more.")
+def rotate(drop_retired: bool) -> None:
+    """Make a new key and seal every table's data key with it; may be killed and run again."""
+    from vertical_assets.store import store_root
+    from vertical_assets.store.encryption import key_status
+    from vertical_assets.store.encryption import rotate as rotate_keys
+    from vertical_assets.store.keys import EncryptionKeyError
+
+    enter_project()
+    try:
+        done = rotate_keys(store_root(), drop_retired=drop_retired)
+        states = key_status(store_root())
+    except EncryptionKeyError as error:
+        raise click.ClickException(str(error)) from error
+    console.print(f"{done.rewrapped} table versions sealed anew, {done.unchanged} were already")
+    grid = Grid("key", "current", "from", "created", "tables")
+    for state in states:
+        current = "yes" if state.current else ""
+        made = state.created_at or ""
+        grid.add_row(state.key_id, current, state.origin, made, str(state.tables))
+    console.print(grid)
 
 
 def steps_of(target: Target, doc_id: str) -> list["Step"]:
@@ -126,8 +177,8 @@ def steps_of(target: Target, doc_id: str) -> list["Step"]:
     return trace(store_root() / target.spec.name, doc_id, order)
 
 
-def open_targets(vertical: str | None = None) -> list[Target]:
-    """The named vertical, or all; from the project's root, so that relative paths hold."""
+def enter_project() -> None:
+    """Goes to the project's root, so that relative paths hold."""
     here = Path.cwd()
     root = next((p for p in (here, *here.parents) if (p / "dagster.yaml").exists()), None)
     if "DAGSTER_HOME" not in os.environ:
@@ -139,6 +190,11 @@ def open_targets(vertical: str | None = None) -> list[Target]:
         os.environ["DAGSTER_HOME"] = str(root)
     if root is not None:
         os.chdir(root)
+
+
+def open_targets(vertical: str | None = None) -> list[Target]:
+    """The named vertical, or all."""
+    enter_project()
     os.environ[PID_VARIABLE] = str(os.getpid())
     from vertical_assets.vertical import VerticalComponent
 

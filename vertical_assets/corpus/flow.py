@@ -74,7 +74,9 @@ def sort_out(
         size = sum(part.rows for part in group)
         seen = twice[start : start + size]
         start += size
-        key = key_of(spec.rules, day, [part.digest for part in group], np.flatnonzero(seen).tolist())
+        key = key_of(
+            spec.rules, day, [part.digest for part in group], np.flatnonzero(seen).tolist()
+        )
         if valid.has(key) and quarantine.has(key):
             valid.reuse(key)
             quarantine.reuse(key)

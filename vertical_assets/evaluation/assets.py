@@ -40,7 +40,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         held = held_out(labeled_set.read())
         probabilities = predict_probabilities(finetuned_ckpt.path, held["text"].to_pylist(), spec)
         table = predictions_table(held, probabilities, spec.labels)
-        return stored(stage_table(store_root(), PREDICTIONS, table.to_batches()))
+        return stored(stage_table(store_root(), PREDICTIONS, table.to_batches(), spec.sensitive))
 
     @dg.asset(
         **spec.asset(
@@ -108,7 +108,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         )[:ERRORS_SHOWN]
         gain = score - baseline
         return stored(
-            stage_table(store_root(), EVALUATION, report.to_batches()),
+            stage_table(store_root(), EVALUATION, report.to_batches(), spec.sensitive),
             checks=[
                 check(
                     "beats_baseline",

@@ -72,7 +72,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         several = sum(count.as_py() > 1 for count in per_item)
         people = good.group_by(["annotator_id", "annotator_kind"]).aggregate([([], "count_all")])
         yield stored(
-            stage_table(store_root(), ANNOTATIONS, good.to_batches()),
+            stage_table(store_root(), ANNOTATIONS, good.to_batches(), spec.sensitive),
             key=key["annotations"],
             checks=[
                 check(
@@ -92,7 +92,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
             metadata={"annotators": dg.MetadataValue.md(markdown_table(people.to_pylist()))},
         )
         yield stored(
-            stage_table(store_root(), QUARANTINE, bad.to_batches()),
+            stage_table(store_root(), QUARANTINE, bad.to_batches(), spec.sensitive),
             key=[spec.name, "rejected_annotations"],
         )
 
@@ -136,7 +136,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         passed = value >= spec.agreement.alpha
         interval = f"95 % interval {overall['low']:.4f}..{overall['high']:.4f}"
         return stored(
-            stage_table(store_root(), AGREEMENT, report.to_batches()),
+            stage_table(store_root(), AGREEMENT, report.to_batches(), spec.sensitive),
             checks=[
                 check(
                     "alpha",
@@ -219,7 +219,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
             if counts[TRAIN][label] < FEWEST_PER_CLASS or not counts[TEST][label]
         ]
         yield stored(
-            stage_table(store_root(), LABELED, gold.labeled.to_batches()),
+            stage_table(store_root(), LABELED, gold.labeled.to_batches(), spec.sensitive),
             key=key["labeled_set"],
             checks=[
                 check(
@@ -250,7 +250,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
             },
         )
         yield stored(
-            stage_table(store_root(), ADJUDICATION, gold.disputed.to_batches()),
+            stage_table(store_root(), ADJUDICATION, gold.disputed.to_batches(), spec.sensitive),
             key=[spec.name, "adjudication_queue"],
         )
 

@@ -297,6 +297,8 @@ class VerticalSpec(Strict):
         The code version is the stage's declared version and a digest of exactly the sections
         that the asset reads, so that an edit of the YAML makes stale what it touches only.
         """
+        if "parquet" in kinds:  # encrypted, a table is another one
+            reads = [*reads, "sensitive"]
         return {
             "key": [self.name, name],
             "group_name": stage,

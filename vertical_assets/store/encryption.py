@@ -1,7 +1,7 @@
 """Encryption at rest: the Parquet files of a sensitive table are AES-256-GCM through and through.
 
 Parquet modular encryption seals every page and the footer, hence schema, statistics and rows
-alike. One random 256-bit data key belongs to one version of a table. It lies beside the data,
+alike. One random 256-bit data key belongs to the versions of a table. It lies beside the data,
 wrapped by a key-encryption key:
 
     <digest>/part-*.parquet    encrypted, footers too (magic bytes PARE)
@@ -69,18 +69,19 @@ class KeyState:
     tables: int
 
 
-def writer_properties(directory: UPath) -> "FileEncryptionProperties":
-    """Makes the data key of a new table version; for every `pq.ParquetWriter` of its parts.
+def writer_properties(directory: UPath, like: UPath | None = None) -> "FileEncryptionProperties":
+    """Gives a new table version its data key; for every `pq.ParquetWriter` of its parts.
 
     Args:
         directory: the version's folder while it is being staged; `_key.json` is put there.
+        like: an encrypted version that parts are taken over from: they keep their data key, so
+            the new version has the same one. A new random one where not given.
 
     Raises:
         EncryptionKeyError: there is no key, or the directory has one already.
     """
     from pyarrow.parquet.encryption import create_encryption_properties
 
-    data_key = secrets.token_bytes(KEY_BYTES)
     # Shared with other writers: a rotation waits, so that no table appears behind its back.
     with locked(UPath(key_file().parent), shared=True):
         if is_encrypted(directory):
@@ -88,7 +89,9 @@ def writer_properties(directory: UPath) -> "FileEncryptionProperties":
                 f"{directory / SIDECAR} exists: its data key must not be lost; "
                 "stage the table in a directory of its own"
             )
-        _seal(directory / SIDECAR, data_key, load_keys())
+        ring = load_keys()
+        data_key = _unseal(like / SIDECAR, ring) if like else secrets.token_bytes(KEY_BYTES)
+        _seal(directory / SIDECAR, data_key, ring)
     return create_encryption_properties(data_key, encryption_algorithm=ALGORITHM)
 
 

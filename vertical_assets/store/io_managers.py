@@ -86,8 +86,9 @@ def stored(
                     for field in staged.schema
                 ]
             ),
-            "preview": dg.MetadataValue.md(markdown_table(staged.preview)),
         }
+        if staged.preview:
+            described["preview"] = dg.MetadataValue.md(markdown_table(staged.preview))
     return dg.MaterializeResult(
         asset_key=dg.AssetKey(key) if key else None,
         value=staged,

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 from upath import UPath
 
+from vertical_assets.store.content import ContentDigest
+from vertical_assets.store.encryption import is_encrypted, writer_properties
 from vertical_assets.store.versions import (
     PARTS,
     Part,
@@ -42,15 +42,18 @@ def previous_version(entry: UPath) -> Table | None:
         return None
 
 
-def stage_table(root: UPath, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Staged:
+def stage_table(
+    root: UPath, schema: pa.Schema, batches: Iterable[pa.RecordBatch], sensitive: bool = False
+) -> Staged:
     """Streams batches into a table of one part.
 
     Args:
         root: the store's root.
         schema: columns; every batch is cast to it.
         batches: rows, in any batch size.
+        sensitive: encrypt it.
     """
-    writer = TableWriter(root, schema)
+    writer = TableWriter(root, schema, sensitive=sensitive)
     with writer.part("") as part:
         for batch in batches:
             part.append(batch)
@@ -76,13 +79,15 @@ def grouped(parts: Sequence[Part]) -> Iterator[list[Part]]:
 class PartWriter:
     """A part that is being written: rows go in by `append`, sums for its page into `figures`."""
 
-    def __init__(self, file: UPath, schema: pa.Schema) -> None:
+    def __init__(self, file: UPath, schema: pa.Schema, encryption: Any = None) -> None:
         self.schema, self.figures, self.preview = schema, Counter[str](), list[dict[str, Any]]()
         self.rows = self._held_bytes = self._held_rows = 0
         self._held: list[pa.RecordBatch] = []
         self._digest = ContentDigest(schema)
         self._sink = file.open("wb")
-        self._parquet = pq.ParquetWriter(self._sink, schema, compression="zstd")
+        self._parquet = pq.ParquetWriter(
+            self._sink, schema, compression="zstd", encryption_properties=encryption
+        )
 
     def append(self, batch: pa.RecordBatch) -> None:
         batch = batch.cast(self.schema)
@@ -114,12 +119,35 @@ class PartWriter:
 
 
 class TableWriter:
-    """Stages a new version of a table, part by part."""
+    """Stages a new version of a table, part by part.
 
-    def __init__(self, root: UPath, schema: pa.Schema, previous: Table | None = None) -> None:
-        self.schema, self.parts, self.made = schema, list[Part](), 0
+    Args:
+        root: the store's root.
+        schema: columns; every batch is cast to it.
+        previous: the current version, whose parts are taken over where their keys are the same.
+        sensitive: encrypts the table (SPEC X2); of an encrypted table nothing is shown on its page.
+
+    Raises:
+        EncryptionKeyError: the table is sensitive and there is no key.
+    """
+
+    def __init__(
+        self,
+        root: UPath,
+        schema: pa.Schema,
+        previous: Table | None = None,
+        sensitive: bool = False,
+    ) -> None:
+        self.schema, self.parts, self.made, self.sensitive = schema, list[Part](), 0, sensitive
         self._staging, self._preview = new_staging(root), list[dict[str, Any]]()
-        self._known = {part.key: part for part in previous.parts()} if previous else {}
+        self._encryption, self._known = None, dict[str, Part]()
+        older = previous.paths[0] if previous else None
+        if older is not None and is_encrypted(older) != sensitive:
+            older = None  # a part can't be taken over from plain to encrypted, or back
+        if sensitive:
+            self._encryption = writer_properties(self._staging, like=older)
+        if older is not None:
+            self._known = {part.key: part for part in Table((older,)).parts()}
 
     def reuse(self, key: str) -> bool:
         """Takes the part over from the previous version, if it is there."""
@@ -135,7 +163,7 @@ class TableWriter:
     @contextmanager
     def part(self, key: str) -> Iterator[PartWriter]:
         """A new part; `key` is a digest of all that it is made from."""
-        writer = PartWriter(self._next(), self.schema)
+        writer = PartWriter(self._next(), self.schema, self._encryption)
         yield writer
         digest, size = writer.close()
         self._preview += writer.preview[: PREVIEW_ROWS - len(self._preview)]
@@ -166,10 +194,13 @@ class TableWriter:
                 pass  # an empty table has its schema in a file too
         listed = [{**asdict(part), "path": part.path.name} for part in self.parts]
         (self._staging / PARTS).write_text(json.dumps(listed))
-        digest = xxhash.xxh3_128(str(self.schema).encode())
+        # Encrypted, a table is another one: its plain version must not be taken for it.
+        digest = xxhash.xxh3_128(f"{self.schema} {self.sensitive}".encode())
         for part in self.parts:
             digest.update(part.digest.encode())
-        if not self._preview and self.rows:
+        if self.sensitive:
+            self._preview = []
+        elif not self._preview and self.rows:
             first = next(iter(self.staged.batches()))
             self._preview = first.slice(0, PREVIEW_ROWS).to_pylist()
         size = sum(part.bytes for part in self.parts)
@@ -179,46 +210,3 @@ class TableWriter:
 
     def _next(self) -> UPath:
         return self._staging / f"part-{len(self.parts):05d}.parquet"
-
-
-class ContentDigest:
-    """xxh3-128 of rows, column by column: the same rows in any batches give the same digest."""
-
-    def __init__(self, schema: pa.Schema) -> None:
-        self._columns = [_column_digest(field.type) for field in schema]
-
-    def update(self, batch: pa.RecordBatch) -> None:
-        for digests, column in zip(self._columns, batch.columns, strict=True):
-            _update(digests, column)
-
-    def hexdigest(self) -> str:
-        whole = xxhash.xxh3_128()
-        for digests in self._columns:
-            for digest in digests:
-                whole.update(digest.digest())
-        return whole.hexdigest()
-
-
-def _column_digest(kind: pa.DataType) -> list[Any]:
-    """Digests of validity and values; of lengths too, where values have one."""
-    if pa.types.is_list(kind):
-        return [xxhash.xxh3_128(), xxhash.xxh3_128(), *_column_digest(kind.value_type)]
-    return [xxhash.xxh3_128() for _ in range(3 if pa.types.is_string(kind) else 2)]
-
-
-def _update(digests: Sequence[Any], column: pa.Array) -> None:
-    valid = column.is_valid() if column.null_count else pa.repeat(True, len(column))
-    digests[0].update(valid.cast(pa.uint8()).to_numpy())
-    if pa.types.is_list(column.type):
-        digests[1].update(pc.list_value_length(column).fill_null(0).to_numpy())
-        _update(digests[2:], column.flatten())
-    elif pa.types.is_string(column.type):
-        column = pc.fill_null(column, "") if column.null_count else column
-        offsets = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, 4 * column.offset)
-        digests[1].update(np.diff(offsets))
-        values = column.buffers()[2]
-        if values is not None:
-            digests[2].update(values.slice(int(offsets[0]), int(offsets[-1] - offsets[0])))
-    else:
-        plain = column.fill_null(False if pa.types.is_boolean(column.type) else 0)
-        digests[1].update(plain.to_numpy(zero_copy_only=False))

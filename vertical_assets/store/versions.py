@@ -64,12 +64,23 @@ class Table:
         """The table as an Arrow dataset: columns and filters are pushed down to the files."""
         import pyarrow.dataset as pads
 
-        parts = self.parts()
-        files = [part.path.path for part in parts]
-        return pads.dataset(files, filesystem=self.paths[0].fs, format="parquet")
+        from vertical_assets.store.encryption import file_format
+
+        parts = [
+            pads.dataset(
+                [part.path.path for part in Table((path,)).parts()],
+                filesystem=path.fs,
+                format=file_format(path),
+            )
+            for path in self.paths
+        ]
+        return parts[0] if len(parts) == 1 else pads.dataset(parts)
 
     def read(self, columns: Sequence[str] | None = None) -> "pa.Table":
-        return self.dataset().to_table(columns=list(columns) if columns else None)
+        from vertical_assets.store.encryption import reading
+
+        with reading(*self.paths):
+            return self.dataset().to_table(columns=list(columns) if columns else None)
 
     def parts(self) -> "list[Part]":
         """The table's parts, in order."""
@@ -103,8 +114,12 @@ class Part:
     def batches(self, columns: Sequence[str] | None = None) -> "Iterator[pa.RecordBatch]":
         import pyarrow.parquet as pq
 
-        with self.path.open("rb") as file:
-            yield from pq.ParquetFile(file).iter_batches(
+        from vertical_assets.store.encryption import decryption_properties, reading
+
+        folder = self.path.parent
+        with reading(folder), self.path.open("rb") as file:
+            parquet = pq.ParquetFile(file, decryption_properties=decryption_properties(folder))
+            yield from parquet.iter_batches(
                 ROWS_PER_BATCH, columns=list(columns) if columns else None
             )
 

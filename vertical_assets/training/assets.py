@@ -243,6 +243,6 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             train_set.texts, train_set.labels, held["text"].to_pylist(), spec
         )
         table = predictions_table(held, probabilities, spec.labels)
-        return stored(stage_table(store_root(), PREDICTIONS, table.to_batches()))
+        return stored(stage_table(store_root(), PREDICTIONS, table.to_batches(), spec.sensitive))
 
     return [pretrained_ckpt, finetuned_ckpt, baselines]

@@ -1,7 +1,6 @@
 """The corpus assets in one process: what a data engineer sees on their pages, and in the store."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +44,12 @@ def spec(**changes: Any) -> VerticalSpec:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("VERTICAL_STORE", "VERTICAL_DATA", "VERTICAL_KEYS", "VERTICAL_PSEUDONYM_KEY"):
         monkeypatch.delenv(name, raising=False)
     write("a.jsonl", ROWS)
-    yield tmp_path
+    return tmp_path
 
 
 def write(name: str, rows: list[dict[str, Any]]) -> None:

@@ -1,17 +1,13 @@
 """Tables of parts: what has not changed is linked from the previous version, never made again."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from upath import UPath
 
 from vertical_assets.store import Table
 from vertical_assets.store.tables import (
-    ContentDigest,
     TableWriter,
     grouped,
     previous_version,
@@ -76,36 +72,6 @@ def test_the_version_tells_what_is_in_it_not_how_it_came_about(tmp_path: Path) -
     for entry, keys in ((root / "a", ["x", "y"]), (root / "b", ["p", "q"])):
         write(root, entry, {keys[0]: [1], keys[1]: [2]})
     assert current(root / "a").name == current(root / "b").name
-
-
-@given(cuts=st.lists(st.integers(0, 90), max_size=6))
-def test_a_contents_digest_does_not_depend_on_batches(cuts: list[int]) -> None:
-    whole, cut = ContentDigest(SCHEMA), ContentDigest(SCHEMA)
-    whole.update(batch(list(range(90))))
-    table = batch(list(range(90)))
-    for a, b in pairwise([0, *sorted(cuts), 90]):
-        cut.update(table.slice(a, b - a))
-    assert cut.hexdigest() == whole.hexdigest()
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ({"text": "ab"}, {"text": "a"}),
-        ({"text": ""}, {"text": None}),
-        ({"id": 0}, {"id": None}),
-        ({"words": ["ab"]}, {"words": ["a", "b"]}),
-        ({"words": []}, {"words": None}),
-        ({"good": False}, {"good": None}),
-    ],
-)
-def test_other_content_has_another_digest(one: dict[str, object], other: dict[str, object]) -> None:
-    digests = []
-    for row in (one, other):
-        digest = ContentDigest(SCHEMA)
-        digest.update(pa.RecordBatch.from_pylist([row, {"text": "b"}], SCHEMA))
-        digests.append(digest.hexdigest())
-    assert digests[0] != digests[1]
 
 
 def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
