@@ -16,6 +16,8 @@ from vertical_assets.corpus.sources import (
 )
 from vertical_assets.spec import Simulate, Source, VerticalSpec
 from vertical_assets.store.contracts import ANNOTATIONS, QUARANTINE
+from vertical_assets.store.tombstones import FILE as TOMBSTONES
+from vertical_assets.store.tombstones import read as read_tombstones
 
 SIMULATED = "simulated"
 
@@ -26,10 +28,11 @@ class Collected:
 
     annotations: pa.Table
     rejected: pa.Table
+    forgotten: int = 0  # rows about documents that somebody asked to forget
 
     @property
     def rows(self) -> int:
-        return self.annotations.num_rows + self.rejected.num_rows
+        return self.annotations.num_rows + self.rejected.num_rows + self.forgotten
 
 
 def label_files(spec: VerticalSpec) -> Source:
@@ -65,7 +68,9 @@ def read_annotations(spec: VerticalSpec, documents: pa.Table, duplicates: pa.Tab
     kept = dict(
         zip(duplicates["dropped_id"].to_pylist(), duplicates["kept_id"].to_pylist(), strict=True)
     )
-    good, bad = [], []
+    tombstones = read_tombstones(drop_folder(spec.name) / TOMBSTONES)
+    gone = {entry.doc_id for entry in tombstones.entries}
+    good, bad, forgotten = [], [], 0
     seen: set[tuple[str, str]] = set()
     for file in files_of(label_files(spec), drop_folder(spec.name)):
         for row in read_file(file, label_files(spec)):
@@ -73,6 +78,9 @@ def read_annotations(spec: VerticalSpec, documents: pa.Table, duplicates: pa.Tab
             item = values.get("item_id") or document_id(
                 str(values.get("source")), str(values.get("id"))
             )
+            if item in gone:
+                forgotten += 1
+                continue
             item = kept.get(item, item)
             annotator, label = str(values.get("annotator_id") or ""), values.get("label")
             rule, reason = row.rule, row.reason
@@ -110,7 +118,9 @@ def read_annotations(spec: VerticalSpec, documents: pa.Table, duplicates: pa.Tab
                     "created_at": values.get("created_at"),
                 }
             )
-    return Collected(pa.Table.from_pylist(good, ANNOTATIONS), pa.Table.from_pylist(bad, QUARANTINE))
+    return Collected(
+        pa.Table.from_pylist(good, ANNOTATIONS), pa.Table.from_pylist(bad, QUARANTINE), forgotten
+    )
 
 
 def simulate_annotations(documents: pa.Table, how: Simulate, spec: VerticalSpec) -> Collected:
