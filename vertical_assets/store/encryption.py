@@ -72,6 +72,9 @@ class KeyState:
 def writer_properties(directory: UPath, like: UPath | None = None) -> "FileEncryptionProperties":
     """Gives a new table version its data key; for every `pq.ParquetWriter` of its parts.
 
+    AES-GCM allows 2^32 modules under one key with random nonces (NIST SP 800-38D, 8.3); a module
+    is a page of about a megabyte, its header or a footer, so that no table comes near.
+
     Args:
         directory: the version's folder while it is being staged; `_key.json` is put there.
         like: an encrypted version that parts are taken over from: they keep their data key, so

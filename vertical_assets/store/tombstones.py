@@ -73,8 +73,11 @@ class Tombstones:
             if digests:
                 # Lengths first: only texts of a wanted length are digested.
                 candidates = pc.and_(here, pc.is_in(pc.binary_length(batch["text"]), sizes))
-                for row in pc.indices_nonzero(candidates).to_pylist():
-                    gone[row] |= text_digest(batch["text"][row].as_py()) in digests
+                texts = batch["text"].filter(candidates).to_pylist()
+                rows = pc.indices_nonzero(candidates).to_numpy()
+                gone[rows] |= np.fromiter(
+                    (text_digest(t) in digests for t in texts), bool, len(rows)
+                )
         return pa.array(gone)
 
     def forgotten_ids(self, ids: pa.Array) -> pa.BooleanArray:
@@ -152,9 +155,9 @@ def text_digest(text: str) -> str:
     return f"{len(data)}-{hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()}"
 
 
-def _key(entry: Tombstone) -> tuple[str, str]:
+def _key(entry: Tombstone) -> tuple[str, str, str]:
     """What a tombstone recognises its document by."""
-    return entry.source, entry.text_digest or entry.doc_id
+    return entry.source, entry.doc_id, entry.text_digest or ""
 
 
 def _lines(entries: Sequence[Tombstone]) -> bytes:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
+from vertical_assets.store.atomic import locked
 from vertical_assets.store.encryption import (
     SIDECAR,
     DecryptionError,
@@ -377,10 +378,25 @@ def test_a_rotation_that_is_killed_at_any_step_is_finished_by_the_next(
     assert done.current != old
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_table_does_not_get_its_key_behind_a_rotations_back(
+    tmp_path: Path, keys: Path, shared: bool
+) -> None:
+    """A rotation waits for a writer that has read the keys, and writers wait for a rotation."""
+    create_key()
+    root = UPath(tmp_path / "store")
+    with ThreadPoolExecutor(1) as pool:
+        with locked(UPath(keys.parent), shared=shared):
+            waiting = pool.submit(rotate, root) if shared else pool.submit(write, root / "d")
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.1)
+        assert waiting.result(timeout=30)
+
+
 def test_writers_and_a_rotation_at_the_same_time_lose_no_table(tmp_path: Path) -> None:
     create_key()
     root = UPath(tmp_path / "store")
-    names = [f"d{n}" for n in range(40)]
+    names = [f"d{n}" for n in range(20)]
 
     def publish(name: str) -> None:
         """Staged, then renamed into place, as the store does."""

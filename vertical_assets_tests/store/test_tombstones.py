@@ -98,6 +98,13 @@ def test_forgetting_twice_is_forgetting_once(path: UPath) -> None:
     assert path.read_bytes() == before
 
 
+def test_each_of_two_documents_with_one_text_has_its_tombstone(path: UPath) -> None:
+    """What was said about the second is found by its id only."""
+    assert add(path, "d1", "forum", text="a")
+    assert add(path, "d2", "forum", text="a")
+    assert read(path).forgotten_ids(pa.array(["d1", "d2"])).to_pylist() == [True, True]
+
+
 def test_the_file_says_when_and_why_and_not_what(path: UPath) -> None:
     add(path, "d1", "forum", text="我得了高血压", reason="来信 17")
     content = path.read_text()
