@@ -14,15 +14,20 @@ import pyarrow.compute as pc
 import xxhash
 from upath import UPath
 
-from vertical_assets.corpus.dedup import Clusters, Sketch, cluster, sketch
+from vertical_assets.corpus.cleaning import clean_batch
+from vertical_assets.corpus.dedup import SKETCHES, cluster, sketches
+from vertical_assets.corpus.diversity import diversity_figures
+from vertical_assets.corpus.ids import repeated
 from vertical_assets.corpus.pipeline import Cleaning
-from vertical_assets.corpus.rules import apply_rules, repeated
+from vertical_assets.corpus.rules import apply_rules
 from vertical_assets.corpus.sources import parts_of, read_part
-from vertical_assets.spec import Source, VerticalSpec
+from vertical_assets.spec import Clean, Source, VerticalSpec
 from vertical_assets.store import Table
 from vertical_assets.store.tables import TableWriter, grouped
 from vertical_assets.store.tombstones import Tombstones
 from vertical_assets.store.versions import Part
+
+__all__ = ["SKETCHES", "clean", "collect", "deduplicate", "sort_out"]
 
 
 def key_of(*made_from: object) -> str:
@@ -56,27 +61,27 @@ def collect(
 
 
 def sort_out(
-    raw: Table, spec: VerticalSpec, today: date, valid: TableWriter, quarantine: TableWriter
+    raw: Table,
+    spec: VerticalSpec,
+    today: date,
+    valid: TableWriter,
+    quarantine: TableWriter,
 ) -> None:
     """RAW_DOCUMENTS -> DOCUMENTS that pass every rule, and QUARANTINE.
 
-    Figures of `valid`: rows and characters by source, kind and language; of `quarantine`: rows by
-    source and rule.
+    Small parts go on together. Figures of `valid`: rows and characters by source, kind and
+    language; of `quarantine`: rows by source and rule.
     """
     groups = list(grouped(raw.parts()))
-    twice = repeated(
-        batch["doc_id"] for group in groups for part in group for batch in part.batches(["doc_id"])
+    masks = repeated(
+        pa.chunked_array([b["doc_id"] for b in batches_of(group, ["doc_id"])], pa.string())
+        for group in groups
     )
     # Only rules that look at the date make a part depend on it.
     day = today if any(rule.max == "today" for rule in spec.rules.fields) else None
-    start = 0
-    for group in groups:
-        size = sum(part.rows for part in group)
-        seen = twice[start : start + size]
-        start += size
-        key = key_of(
-            spec.rules, day, [part.digest for part in group], np.flatnonzero(seen).tolist()
-        )
+    for group, seen in zip(groups, masks, strict=True):
+        made_from = [part.digest for part in group]
+        key = key_of(spec.rules, spec.clean, day, made_from, np.flatnonzero(seen).tolist())
         if valid.has(key) and quarantine.has(key):
             valid.reuse(key)
             quarantine.reuse(key)
@@ -86,13 +91,39 @@ def sort_out(
             for batch in batches_of(group):
                 mask = seen[place : place + batch.num_rows]
                 place += batch.num_rows
+                batch = mark_emptied(batch, spec.clean)
                 kept, rejected = apply_rules(batch, spec.rules, today=today, repeated=mask)
                 good.append(kept)
+                good.figures.update(diversity_figures(kept))
                 bad.append(rejected)
+                bad.figures.update(
+                    map(
+                        "\t".join,
+                        zip(*(rejected[n].to_pylist() for n in ("source", "rule")), strict=True),
+                    )
+                )
+
+
+def mark_emptied(batch: pa.RecordBatch, policy: Clean) -> pa.RecordBatch:
+    """Texts of which cleaning leaves nothing, markup for instance, break the rule `blank`."""
+    cleaned, changed = clean_batch(batch["text"], policy)
+    if not changed:
+        return batch
+    first = pc.and_(pc.equal(cleaned, ""), pc.is_null(batch["rule"]))
+    reason = "nothing is left of the text once it is cleaned"
+    return batch.set_column(
+        batch.schema.get_field_index("rule"),
+        batch.schema.field("rule"),
+        pc.if_else(first, "blank", batch["rule"]),
+    ).set_column(
+        batch.schema.get_field_index("reason"),
+        batch.schema.field("reason"),
+        pc.if_else(first, reason, batch["reason"]),
+    )
 
 
 def clean(valid: Table, spec: VerticalSpec, folder: UPath, cleaned: TableWriter) -> None:
-    """DOCUMENTS -> CLEAN_DOCUMENTS. Figures: replacements by type."""
+    """DOCUMENTS -> CLEAN_DOCUMENTS. Figures: changes by step and type."""
     cleaning = Cleaning(spec, folder)
     for part in valid.parts():
         key = key_of(cleaning.identity, part.digest)
@@ -100,11 +131,49 @@ def clean(valid: Table, spec: VerticalSpec, folder: UPath, cleaned: TableWriter)
             continue
         with cleaned.part(key) as written:
             for batch in part.batches():
-                result, figures = cleaning(batch)
-                written.figures.update(figures)
+                result, counts = cleaning(batch)
                 written.append(result)
+                written.figures.update(counts)
 
 
-def batches_of(parts: Sequence[Part]) -> Iterator[pa.RecordBatch]:
+def deduplicate(
+    cleaned: Table,
+    spec: VerticalSpec,
+    kept: TableWriter,
+    dropped: TableWriter,
+    sketched: TableWriter,
+) -> None:
+    """CLEAN_DOCUMENTS -> DEDUP_DOCUMENTS and DUPLICATES; SKETCHES are kept for the next time."""
+    for part in cleaned.parts():
+        key = key_of(spec.dedup_unit, spec.dedup_ngram, part.digest)
+        if not sketched.reuse(key):
+            with sketched.part(key) as written:
+                for batch in sketches(
+                    part.batches(["doc_id", "source", "published_at", "text"]), spec
+                ):
+                    written.append(batch)
+    found = cluster(sketched.staged.batches, spec)
+    stays, first = found.stays, 0
+    for part in cleaned.parts():
+        mask = stays[first : first + part.rows]
+        first += part.rows
+        key = key_of(part.digest, xxhash.xxh3_128_hexdigest(mask.tobytes()))
+        if kept.reuse(key):
+            continue
+        with kept.part(key) as written:
+            place = 0
+            for batch in part.batches():
+                chosen = batch.filter(pa.array(mask[place : place + batch.num_rows]))
+                place += batch.num_rows
+                written.append(chosen.append_column("cluster_id", chosen["doc_id"]))
+    with dropped.part("") as written:
+        for batch in found.table().to_batches():
+            written.append(batch)
+            written.figures.update(batch["method"].to_pylist())
+
+
+def batches_of(
+    parts: Sequence[Part], columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
     for part in parts:
-        yield from part.batches()
+        yield from part.batches(columns)
