@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vertical_assets.corpus.rules import apply_rules, source_diversity
+from vertical_assets.corpus.rules import apply_rules
 from vertical_assets.spec import Rules
 from vertical_assets.store.contracts import DOCUMENTS, RAW_DOCUMENTS
 
