@@ -14,7 +14,7 @@ def repeated(ids: Iterable[pa.Array]) -> Iterator[NDArray[np.bool_]]:
     """For each chunk of a `doc_id` column: which rows' id stood earlier in the column.
 
     Ids are 128-bit numbers in hexadecimal, kept as 16 bytes each and sorted once: 2 M of them take
-    about 130 MB at the peak.
+    about 85 MB at the peak.
 
     Raises:
         ValueError: an id does not have 32 hexadecimal digits.

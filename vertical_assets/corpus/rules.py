@@ -199,25 +199,25 @@ def value_check(rule: FieldRule, today: datetime.date | None) -> Callable[[str],
         allowed = frozenset(rule.allowed)
         wrong = ("allowed", f"is none of {', '.join(rule.allowed)}")
         return lambda value: None if value in allowed else wrong
+    least, most = rule.bounds(today)
     if rule.number:
-        return lambda value: _bounded(parse_number(value), rule.min, rule.max, "number", "a number")
-    if today is None and rule.max == "today":
-        raise ValueError(
-            f"the rule on {rule.field!r} says 'max: today'; pass the run's day as `today`"
-        )
-    latest = today if rule.max == "today" else rule.max
+        return lambda value: _bounded(parse_number(value), least, most, "number", "a number")
     form = "an ISO 8601 date" if rule.date == "iso" else f"a date of the form {rule.date}"
-    return lambda value: _bounded(parse_date(value, str(rule.date)), rule.min, latest, "date", form)
+    return lambda value: _bounded(parse_date(value, str(rule.date)), least, most, "date", form)
 
 
 def _bounded(parsed: Any, least: Any, most: Any, kind: str, form: str) -> Verdict | None:
     if parsed is None:
         return kind, f"is not {form}"
     if least is not None and parsed < least:
-        return f"{kind}_range", f"{parsed} is below the least allowed, {least}"
+        return f"{kind}_range", f"below the least allowed, {_shown(least)}"
     if most is not None and parsed > most:
-        return f"{kind}_range", f"{parsed} is above the greatest allowed, {most}"
+        return f"{kind}_range", f"above the greatest allowed, {_shown(most)}"
     return None
+
+
+def _shown(bound: float | datetime.date) -> str:
+    return f"{bound:.12g}" if isinstance(bound, (int, float)) else str(bound)
 
 
 def parse_number(value: str) -> float | None:
@@ -233,8 +233,8 @@ def parse_date(value: str, form: str) -> datetime.date | None:
     """The day of a time in a strptime format or, for `iso`, in ISO 8601; None if it is none."""
     try:
         if form == "iso":
-            return datetime.datetime.fromisoformat(value.strip()).date()
-        return datetime.datetime.strptime(value.strip(), form).date()
+            return datetime.datetime.fromisoformat(value).date()
+        return datetime.datetime.strptime(value, form).date()
     except ValueError:
         return None
 
