@@ -104,6 +104,22 @@ class FieldRule(Strict):
                 )
         return self
 
+    def bounds(
+        self, today: datetime.date | None
+    ) -> tuple[float | datetime.date | None, float | datetime.date | None]:
+        """Least and greatest value, both allowed; `today` is what the word means.
+
+        Raises:
+            ValueError: the rule says `today` and none is given.
+        """
+        if self.max != "today":
+            return self.min, self.max
+        if today is None:
+            raise ValueError(
+                f"the rule on {self.field!r} says 'max: today'; pass the run's day as `today`"
+            )
+        return self.min, today
+
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, pattern: str | None) -> str | None:

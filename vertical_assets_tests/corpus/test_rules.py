@@ -7,11 +7,11 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vertical_assets.corpus.rules import apply_rules, source_diversity
+from vertical_assets.corpus.rules import apply_rules
 from vertical_assets.spec import Rules
 from vertical_assets.store.contracts import DOCUMENTS, RAW_DOCUMENTS
 
-ROW = {
+ROW: dict[str, object] = {
     "doc_id": "d", "source": "s", "kind": "user", "title": None, "text": "good text",
     "language": "en", "author_id": None, "published_at": None, "licence": "MIT", "meta": "{}",
     "origin": "f:1", "rule": None, "reason": None,
