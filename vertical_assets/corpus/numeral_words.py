@@ -16,9 +16,9 @@ QUANTITIES = (
     "万元|元|块钱|块|毛|美元|欧元|英镑|日元|港元|港币|韩元|澳元|加元|法郎|马克|卢布|人民币|公斤|千克|毫克|微克|"
     "克|斤|吨|磅|盎司|公里|千米|厘米|毫米|分米|微米|纳米|公分|米|丈|尺|寸|英里|英尺|英寸|海里|平方公里|"
     "平方千米|平方厘米|平方米|平方|平米|立方厘米|立方米|立方|公顷|英亩|亩|毫升|公升|升|千瓦时|千瓦小时|千瓦|"
-    "兆瓦|瓦|千伏|伏|大卡|千卡|卡路里|字节|摄氏度|百分点|倍|人次|架次|台次|个|位|名|人|件|条|张|本|部|家|"
+    "兆瓦|瓦|千伏|大卡|千卡|卡路里|字节|摄氏度|百分点|倍|人次|架次|台次|个|位|名|人|件|条|张|本|部|家|"
     "辆|台|只|支|枝|座|栋|幢|间|套|批|组|双|副|份|根|棵|株|朵|颗|粒|滴|片|杯|碗|瓶|盒|袋|包|箱|桶|罐|盘|"
-    "壶|艘|架|匹|封|幅|顿|户|股|枚|篇|句|段|首|种|类|项|次|回|遍|趟|场|圈|步|户|所|群|款|册|盏|桌|例|则"
+    "壶|艘|架|匹|封|幅|顿|户|股|枚|篇|句|段|首|种|类|项|次|回|遍|趟|场|圈|步|户|所|群|款|册|盏|桌|例"
 )
 PLACES = (
     "周年|年级|年代|年|个月|月份|月|周岁|岁|星期|礼拜|周|日|天|号|点钟|点|小时|钟头|分钟|分|秒钟|秒|刻|世纪|"
@@ -26,19 +26,16 @@ PLACES = (
 )
 UNIT = re.compile("|".join(sorted(f"{QUANTITIES}|{PLACES}".split("|"), key=len, reverse=True)))
 
-# Lexical uses that jieba's dictionary does not list, or lists as plain numerals.
+# Lexical uses that jieba's dictionary does not list, or that read like a number.
 _OWN = frozenset(
-    "张三 李四 王五 赵六 十分 万分 百分百 十一 二百五 一点点 三三两两 两两 富二代 官二代 星二代 二次元 三次元 两点一线 三点一线 "
-    "九一一 三一五 一二九 三八线 五一节 七一勋章 八一建军节 一二三 一二三四 三七 三七粉 田七 十二指肠 "
-    "二甲双胍 六味地黄丸 三九胃泰 二尖瓣 三尖瓣 四君子汤 五味子 千里马 三亚湾 十全十美 二手 十动然拒 "
-    "三折页 三分天下 三分热度 七分裤 九分裤 五分裤 三件套 四件套 两件套 两把刷子 二把手 一把手 三把火 "
-    "十三香 十三五 十四五 十二五 十一五 十五五 三十六计 七十二变 二十四史 二十四节气 八部众 八点档 "
-    "十三妹 十三阿哥 四阿哥 八阿哥 九阿哥 十四阿哥 三块石 三只松鼠 七匹狼 三个代表 三件宝 三枪 "
-    "十五大 十六大 十七大 十八大 十九大 二十大".split()
+    re.findall(
+        r"\w+",
+        "十分 十万分 十二分 十一 二百五 两点一线 三次元 三分天下 三分热度 九分裤 十七大 十三香 十三妹 "
+        "十三阿哥 三折页 三把火 三只松鼠 张三 王五 赵六",
+    )
 )
-_COUNTED = frozenset({"m", "mq", "t", "q"})
 _MERE_COUNT = re.compile(
-    rf"第?[{CHARACTERS}点]+(?:分之[{CHARACTERS}点]+)?[多余几来]?(?:{UNIT.pattern}|度)?半?"
+    rf"第?[{CHARACTERS}][{CHARACTERS}点]*(?:分之[{CHARACTERS}点]+)?[多余几来]?(?:{UNIT.pattern}|度)?半?"
 )
 _WINDOW = 8  # characters of the longest dictionary word that is looked for
 
@@ -47,8 +44,8 @@ _WINDOW = 8  # characters of the longest dictionary word that is looked for
 def lexicon() -> frozenset[str]:
     """Words with a numeral in them that are no numbers, from the dictionary of jieba.
 
-    Words tagged as numerals, measures or times that are only a number and a measure word are not
-    among them. Raises FileNotFoundError where the package jieba is not installed.
+    Words that are only a number and a measure word (三十岁) are not among them. Raises
+    FileNotFoundError where the package jieba is not installed.
     """
     found = find_spec("jieba")
     if found is None or found.origin is None:
@@ -56,11 +53,9 @@ def lexicon() -> frozenset[str]:
             "normalising numbers reads the dictionary of the package jieba, which is not installed"
         )
     entries = (Path(found.origin).parent / "dict.txt").read_text(encoding="utf-8")
-    words = re.findall(rf"^(\S*[{CHARACTERS}半]\S*) \d+ (\S+)$", entries, re.MULTILINE)
+    words = re.findall(rf"^(\S*[{CHARACTERS}半]\S*) ", entries, re.MULTILINE)
     return _OWN | {
-        word
-        for word, tag in words
-        if 1 < len(word) <= _WINDOW and not (tag in _COUNTED and _MERE_COUNT.fullmatch(word))
+        word for word in words if 1 < len(word) <= _WINDOW and not _MERE_COUNT.fullmatch(word)
     }
 
 
@@ -77,7 +72,7 @@ def in_word(
 
     `whole` is the numeral with its measure word. A protected term that overlaps the numeral always
     wins. A dictionary word wins if it covers the whole or takes away the numeral's end (两千|万能);
-    if it takes away the beginning (李四|个), the longer one wins. So 十分 is a word, 十分钟 a number.
+    if it takes away the beginning (李四|个), the longer one wins: 十分 is a word, 十分钟 none.
     """
     begin, end = numeral
     first, last = whole

@@ -31,7 +31,7 @@ _SECTION = re.compile(
 )
 ARABIC = r"(?:0|[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d*)(?:\.\d+)?"
 WORDS = r"(?: (?:hundred|thousand|million|billion|trillion))"
-_TERM = re.compile(rf"({ARABIC})(?: ?([{SCALES}]+)|({WORDS}+))?", re.IGNORECASE)
+_TERM = re.compile(rf"({ARABIC})(?: ?([{SCALES}]+)|({WORDS}+))?", re.IGNORECASE | re.ASCII)
 _PAIR = re.compile(r"(?=([一二两三四五六七八])([二两三四五六七八九]))")
 LONGEST = 60  # characters; nobody writes longer numerals, and reading them would take long
 
