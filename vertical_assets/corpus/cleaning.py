@@ -10,8 +10,8 @@ cleaning twice is cleaning once:
 - `invisible`: control characters, zero-width characters, byte-order marks, soft hyphens, bidi
   marks and stray tag characters go. Joiners stay inside emoji and after Arabic and Indic letters.
 - `html`: tags of HTML's own elements with well-formed attributes, comments, `script` and `style`
-  with their content go; entities that end in `;` (and `&nbsp`) become characters. `a < b and c > d`,
-  `<张三>` and `&copy=1` are text. Tags that were escaped once more are tags, too: `&lt;br&gt;`.
+  with their content go; entities that end in `;` (and `&nbsp`) become characters. `<张三>`,
+  `a < b and c > d` and `&copy=1` are text. An escaped tag is a tag, too: `&lt;br&gt;`.
 - `width`: full-width ASCII becomes half-width, except what Chinese text sets full-width itself,
   ！＂＇（），：；？［］｛｝～, and ＜＞, which would become tags.
 - `simplify`: traditional to simplified by OpenCC's `t2s`.
@@ -58,20 +58,24 @@ _BLANK_RUN = re.compile(f"[{_BLANKS}]{{2,}}|[{_BLANKS[2:]}]")
 _LINE_EDGE = re.compile("[ \t](?=\n)|(?<=\n)[ \t]|\\A[ \t\n]+|[ \t\n]+\\Z")
 _BLANK_LINES = re.compile("\n{3,}")
 
+_NAME = re.compile(r"\w+")
 # HTML Living Standard, section 4, with section 16's obsolete elements.
 _BLOCKS = frozenset(
-    "address article aside blockquote body br caption center dd details dialog dir div dl dt "
-    "fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 head header hgroup hr html legend li "
-    "main menu nav ol optgroup option p pre search section summary table tbody tfoot thead title "
-    "tr ul".split()
+    _NAME.findall("""
+    address article aside blockquote body br caption center dd details dialog dir div dl dt fieldset
+    figcaption figure footer form h1 h2 h3 h4 h5 h6 head header hgroup hr html legend li main menu
+    nav ol optgroup option p pre search section summary table tbody tfoot thead title tr ul
+    """)
 )
 _CELLS = frozenset({"td", "th"})
 _INLINE = frozenset(
-    "a abbr acronym applet area audio b base basefont bdi bdo big blink button canvas cite code "
-    "col colgroup data datalist del dfn em embed font frame frameset i iframe img input ins kbd "
-    "label link map mark marquee math meta meter nobr noembed noframes noscript object output "
-    "param path picture progress q rp rt ruby s samp script select slot small source span strike "
-    "strong style sub sup svg template textarea time track tt u var video wbr".split()
+    _NAME.findall("""
+    a abbr acronym applet area audio b base basefont bdi bdo big blink button canvas cite code col
+    colgroup data datalist del dfn em embed font frame frameset i iframe img input ins kbd label
+    link map mark marquee math meta meter nobr noembed noframes noscript object output param path
+    picture progress q rp rt ruby s samp script select slot small source span strike strong style
+    sub sup svg template textarea time track tt u var video wbr
+    """)
 )
 _SWITCHES = (
     "allowfullscreen|async|autofocus|autoplay|checked|compact|controls|default|defer|disabled|"
@@ -94,7 +98,7 @@ _TAG = re.compile(
 )
 # `&amp;` in front was put there by escaping what was escaped already.
 _ENTITY = re.compile(
-    r"&(?:amp;)*(#[0-9]{1,7};|#[xX][0-9a-fA-F]{1,6};|[a-zA-Z][a-zA-Z0-9]{1,31};|nbsp(?![\w=;]))"
+    r"&(?:amp;)*(#[0-9]{1,7};|#[xX][0-9a-fA-F]{1,6};|[a-zA-Z][a-zA-Z0-9]{1,31};|nbsp(?![A-Za-z0-9_=;]))"
 )
 _MARKUP_START = re.compile("([<&])(?=[A-Za-z/!?#])")
 
@@ -146,9 +150,8 @@ def clean_batch(texts: pa.Array, policy: Clean) -> tuple[pa.Array, dict[int, Cha
     suspect = pc.fill_null(suspect, False)
     looked_at = suspect
     if policy.simplify:
-        looked_at = pc.or_(
-            suspect, pc.fill_null(pc.match_substring_regex(texts, r"\p{Han}"), False)
-        )
+        chinese = pc.fill_null(pc.match_substring_regex(texts, r"\p{Han}"), False)
+        looked_at = pc.or_(suspect, chinese)
     rows = pc.indices_nonzero(looked_at)
     changes: dict[int, Changes] = {}
     cleaned = []
