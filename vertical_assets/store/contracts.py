@@ -138,3 +138,38 @@ EVALUATION = pa.schema(
         _field("support", pa.int64(), "Items it was computed on"),
     ]
 )
+
+SPOT_CHECK = pa.schema(
+    [
+        _field("doc_id", pa.string(), "The sampled document"),
+        _field("source", pa.string(), "Its source; with the language, its stratum"),
+        _field("language", pa.string(), "Its language"),
+        _field("text", pa.string(), "What people judge"),
+        _field("verdict", pa.string(), "People's verdict, where there is one", nullable=True),
+        _field("verdicts", pa.int64(), "How many people judged it"),
+    ]
+)
+
+SPOT_VERDICTS = pa.schema(
+    [
+        _field("doc_id", pa.string(), "The judged document"),
+        _field("annotator_id", pa.string(), "Who said it"),
+        _field("verdict", pa.string(), "valid | blank | meaningless | garbled | off_topic"),
+        _field("comment", pa.string(), "What else was said", nullable=True),
+        _field("origin", pa.string(), "File and line, or task and annotation"),
+    ]
+)
+
+SPOT_VALIDITY = pa.schema(
+    [
+        _field("scope", pa.string(), "overall | stratum"),
+        _field("source", pa.string(), "The stratum's source, or `all`"),
+        _field("language", pa.string(), "The stratum's language, or `all`"),
+        _field("sampled", pa.int64(), "Documents in the sample"),
+        _field("judged", pa.int64(), "Of these, those with a verdict"),
+        _field("valid", pa.int64(), "Of these, those judged valid"),
+        _field("rate", pa.float64(), "valid / judged", nullable=True),
+        _field("low", pa.float64(), "Lower end of the 95 % Wilson interval", nullable=True),
+        _field("high", pa.float64(), "Upper end of the 95 % Wilson interval", nullable=True),
+    ]
+)

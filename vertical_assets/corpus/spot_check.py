@@ -1,0 +1,427 @@
+"""Spot check: people judge a sample, and their verdicts tell how valid the corpus is (SPEC D5).
+
+The sample is stratified by source and language. Places are given to strata by Sainte-Laguë's
+divisors, one to each at least (Balinski and Young, "Fair Representation", 1982): proportional, and
+more places take none away. Within a stratum the documents with the least hash of seed and id are
+chosen. So a new document pushes out at most one or two that people have judged already.
+
+A document counts once however many people judged it, since their verdicts on it are not
+independent: it is valid if more than half of them say so.
+"""
+
+import csv
+import heapq
+import io
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+import pyarrow as pa
+import xxhash
+from upath import UPath
+
+from vertical_assets.corpus.sources import SAMPLE_BYTES, detect_encoding
+from vertical_assets.spec import SpotCheck
+from vertical_assets.store.contracts import QUARANTINE, SPOT_CHECK, SPOT_VALIDITY, SPOT_VERDICTS
+
+VALID = "valid"
+VERDICTS = {
+    VALID: "A text that means something in this domain",
+    "blank": "Nothing, or only signs and spaces",
+    "meaningless": "Words without a meaning: filler, spam, random strings",
+    "garbled": "Broken characters, mixed or cut texts",
+    "off_topic": "A good text of another domain",
+}
+CSV_NAME, TASKS_NAME, CONFIG_NAME = "sample.csv", "label_studio_tasks.json", "label_studio.xml"
+COLUMNS = ("doc_id", "source", "text", "verdict", "comment")
+# A cell that starts so is a formula to a spreadsheet (OWASP, "CSV Injection"); an apostrophe
+# before it makes it text. One that starts with an apostrophe gets a second, to be read back right.
+_FORMULA = tuple("=+-@\t\r＝＋－＠")
+CELL_CHARS = 32_000  # Excel's limit is 32,767
+
+
+class SpotCheckError(Exception):
+    """An export that would destroy verdicts; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What people said: SPOT_VERDICTS, rows that can't be used (QUARANTINE), rows left empty."""
+
+    verdicts: pa.Table
+    rejected: pa.Table
+    unjudged: int
+
+    @property
+    def rows(self) -> int:
+        return self.verdicts.num_rows + self.rejected.num_rows + self.unjudged
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The sample with its verdicts, and how many verdicts are about other documents."""
+
+    sample: pa.Table
+    outside: int
+
+
+def draw_sample(documents: Iterable[pa.RecordBatch], size: int, seed: int) -> pa.Table:
+    """Draws the sample; the order of the documents does not matter.
+
+    Args:
+        documents: batches with doc_id, source, language, text. Held are `size` texts a stratum.
+        size: documents wanted; there are more only where there are more strata than that.
+        seed: the vertical's.
+
+    Returns:
+        SPOT_CHECK without verdicts, in random order.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    least: dict[tuple[str, str], list[tuple[int, str, str]]] = defaultdict(list)
+    for batch in documents:
+        columns = [batch[name].to_pylist() for name in ("doc_id", "source", "language")]
+        for row, (doc_id, source, language) in enumerate(zip(*columns, strict=True)):
+            rank = -xxhash.xxh3_64_intdigest(f"{seed}\0{doc_id}")
+            heap = least[source, language]
+            counts[source, language] += 1
+            if len(heap) < size:
+                heapq.heappush(heap, (rank, doc_id, batch["text"][row].as_py()))
+            elif (rank, doc_id) > heap[0][:2]:
+                heapq.heapreplace(heap, (rank, doc_id, batch["text"][row].as_py()))
+    places = _places(counts, size)
+    chosen = [
+        (-rank, doc_id, source, language, text)
+        for (source, language), heap in least.items()
+        for rank, doc_id, text in heapq.nlargest(places[source, language], heap)
+    ]
+    rows = [
+        {"doc_id": doc_id, "source": source, "language": language, "text": text, "verdicts": 0}
+        for _, doc_id, source, language, text in sorted(chosen)
+    ]
+    return pa.Table.from_pylist(rows, SPOT_CHECK)
+
+
+def _places(counts: Mapping[tuple[str, str], int], size: int) -> Counter[tuple[str, str]]:
+    """Places of each stratum: one, then always to the one with the most documents a divisor."""
+    places = Counter(dict.fromkeys(counts, 1))
+    queue = [(-count / 3, stratum) for stratum, count in counts.items() if count > 1]
+    heapq.heapify(queue)
+    for _ in range(size - len(counts)):
+        if not queue:
+            break
+        _, stratum = queue[0]
+        places[stratum] += 1
+        if places[stratum] < counts[stratum]:
+            following = (-counts[stratum] / (2 * places[stratum] + 1), stratum)
+            heapq.heapreplace(queue, following)
+        else:
+            heapq.heappop(queue)
+    return places
+
+
+def export_sample(sample: pa.Table, folder: UPath) -> list[UPath]:
+    """Writes the sample for people: a CSV for spreadsheets, tasks and labelling interface for
+    Label Studio. Each file appears whole or not at all.
+
+    Args:
+        sample: SPOT_CHECK.
+        folder: where to; made if it is not there.
+
+    Returns:
+        The files: CSV_NAME, TASKS_NAME, CONFIG_NAME.
+
+    Raises:
+        SpotCheckError: somebody wrote verdicts into the exported CSV; it is left as it is.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / CSV_NAME
+    if file.exists() and any(cells.get("verdict") for _, cells, _ in _csv_rows(file)):
+        raise SpotCheckError(
+            f"{file} holds verdicts that a new sample would overwrite; "
+            f"save it as verdicts_<your name>.csv beside it, and remove it"
+        )
+    rows = sample.select(["doc_id", "source", "text"]).to_pylist()
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(COLUMNS)
+    for row in rows:
+        cells = (row["doc_id"], row["source"], _shortened(row["text"]), "", "")
+        writer.writerow([_as_text(cell) for cell in cells])
+    tasks = json.dumps([{"data": row} for row in rows], ensure_ascii=False, indent=1)
+    contents = {
+        CSV_NAME: "\ufeff" + table.getvalue(),  # without it Excel takes UTF-8 for a local encoding
+        TASKS_NAME: tasks + "\n",
+        CONFIG_NAME: label_studio_config(),
+    }
+    return [_write(folder / name, content) for name, content in contents.items()]
+
+
+def label_studio_config() -> str:
+    """Label Studio's labelling interface: the text, one verdict, a comment."""
+    choices = "".join(
+        f"    <Choice value={quoteattr(verdict)} hint={quoteattr(hint)}/>\n"
+        for verdict, hint in VERDICTS.items()
+    )
+    return (
+        '<View>\n  <Text name="text" value="$text"/>\n'
+        '  <Choices name="verdict" toName="text" choice="single" required="true">\n'
+        f"{choices}  </Choices>\n"
+        '  <TextArea name="comment" toName="text" placeholder="Comment" rows="2"/>\n</View>\n'
+    )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= CELL_CHARS else f"{text[:CELL_CHARS]}…"
+
+
+def _as_text(cell: str) -> str:
+    return f"'{cell}" if cell.startswith((*_FORMULA, "'")) else cell
+
+
+def _as_written(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith((*_FORMULA, "'")) else cell
+
+
+def _write(file: UPath, content: str) -> UPath:
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_bytes(content.encode())
+    partial.rename(file)
+    return file
+
+
+def verdict_files(policy: SpotCheck, data: UPath) -> list[UPath]:
+    """People's files, sorted by name; none where nobody has judged yet.
+
+    Args:
+        policy: section `spot_check`.
+        data: folder that a relative `verdicts` starts from, `data/<vertical>/`.
+    """
+    pattern = UPath(policy.verdicts)
+    folder = data / str(pattern.parent) if not pattern.is_absolute() else pattern.parent
+    return sorted(folder.glob(pattern.name), key=str) if folder.exists() else []
+
+
+def read_verdicts(files: Iterable[UPath]) -> Verdicts:
+    """Reads people's files: CSV as exported and filled in, or Label Studio's JSON export.
+
+    Who judged is the CSV's column `annotator_id`, or else the file's name; in Label Studio's
+    export, who completed the annotation. A row without a verdict and a skipped task are unjudged.
+    Everything else that is no verdict is rejected with its place and the reason.
+    """
+    good, bad = list[dict[str, Any]](), list[dict[str, Any]]()
+    unjudged = 0
+    seen: set[tuple[str, str]] = set()
+    for file in files:
+        read = _label_studio_rows if file.suffix.lower() == ".json" else _csv_rows
+        for place, cells, problem in read(file):
+            doc_id, who = cells.get("doc_id", ""), cells.get("annotator_id") or file.stem
+            verdict = cells.get("verdict", "").strip().lower().replace("-", "_")
+            rule, field, reason = "broken_row", "row", problem
+            if not problem and not doc_id:
+                rule, field, reason = "required", "doc_id", "no doc_id; keep the exported column"
+            elif not problem and not verdict:
+                unjudged += 1
+                continue
+            elif not problem and verdict not in VERDICTS:
+                rule, field = "unknown_verdict", "verdict"
+                reason = f"{verdict!r} is no verdict; write one of {', '.join(VERDICTS)}"
+            elif not problem and (doc_id, who) in seen:
+                rule, field, reason = "repeated", "doc_id", f"{who} judged this document before"
+            if reason:
+                bad.append(
+                    {
+                        "doc_id": doc_id,
+                        "source": file.name,
+                        "origin": place,
+                        "rule": rule,
+                        "field": field,
+                        "value": json.dumps(cells, ensure_ascii=False)[:200],
+                        "reason": f"{place}: {reason}",
+                    }
+                )
+                continue
+            seen.add((doc_id, who))
+            good.append(
+                {
+                    "doc_id": doc_id,
+                    "annotator_id": who,
+                    "verdict": verdict,
+                    "comment": cells.get("comment") or None,
+                    "origin": place,
+                }
+            )
+    return Verdicts(
+        pa.Table.from_pylist(good, SPOT_VERDICTS), pa.Table.from_pylist(bad, QUARANTINE), unjudged
+    )
+
+
+Read = tuple[str, dict[str, str], str | None]  # place, cells, what is wrong with the row
+
+
+def _csv_rows(file: UPath) -> Iterator[Read]:
+    """Rows of a CSV, whatever encoding and separator a spreadsheet saved it with."""
+    content = file.read_bytes()
+    encoding = detect_encoding(content[:SAMPLE_BYTES])
+    # Ids and verdicts are ASCII: a byte that is no text elsewhere loses no verdict.
+    text = content.decode(encoding, errors="replace")
+    header = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
+    names = [name.strip().lower() for name in next(reader, [])]
+    if "doc_id" not in names or "verdict" not in names:
+        yield f"{file.name}:1", {}, "the first line has no columns doc_id and verdict; restore it"
+        return
+    while True:
+        place = f"{file.name}:{reader.line_num + 1}"
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            yield place, {}, f"{error}; correct the line"
+            continue
+        if row is None:
+            return
+        cells = {name: _as_written(cell) for name, cell in zip(names, row, strict=False)}
+        if any(cells.values()):
+            wrong = f"{len(row)} cells where the first line has {len(names)}"
+            yield place, cells, None if len(row) == len(names) else wrong
+
+
+def _label_studio_rows(file: UPath) -> Iterator[Read]:
+    """Annotations of Label Studio's export format `JSON`, several a task."""
+    try:
+        tasks = json.loads(file.read_bytes())
+    except ValueError as error:
+        yield file.name, {}, f"{error}; export the project again, as JSON"
+        return
+    if not isinstance(tasks, list):
+        yield file.name, {}, "no list of tasks; export the project again, as JSON"
+        return
+    for number, task in enumerate(tasks):
+        place = f"{file.name}: task {number + 1}"
+        try:
+            doc_id, annotations = str(task["data"]["doc_id"]), task["annotations"]
+        except (KeyError, TypeError):
+            yield place, {}, "no data.doc_id or no annotations; export as JSON, not JSON-MIN"
+            continue
+        if not annotations:
+            yield place, {"doc_id": doc_id}, None
+        for position, annotation in enumerate(annotations):
+            where = f"{place}, annotation {position + 1}"
+            try:
+                yield where, {"doc_id": doc_id, **_said(annotation)}, None
+            except (KeyError, IndexError, TypeError, AttributeError):
+                yield where, {"doc_id": doc_id}, "not in Label Studio's annotation format"
+
+
+def _said(annotation: Mapping[str, Any]) -> dict[str, str]:
+    """Verdict, comment and annotator of one of Label Studio's annotations."""
+    who = annotation.get("completed_by")
+    if isinstance(who, Mapping):
+        who = who.get("email") or who["id"]
+    said = {"annotator_id": "" if who is None else f"label_studio_{who}"}
+    if annotation.get("was_cancelled"):
+        return said
+    for result in annotation["result"]:
+        if result["from_name"] == "verdict":
+            said["verdict"] = result["value"]["choices"][0]
+        elif result["from_name"] == "comment":
+            said["comment"] = "\n".join(result["value"]["text"])
+    return said
+
+
+def judge(sample: pa.Table, verdicts: pa.Table) -> Judged:
+    """Gives every document of the sample its verdict.
+
+    It is valid if more than half of its verdicts say so; if not, its verdict is the most frequent
+    of the others (of equally frequent ones the first in the order of VERDICTS).
+
+    Args:
+        sample: SPOT_CHECK.
+        verdicts: SPOT_VERDICTS; those on documents that are not in the sample are only counted.
+    """
+    votes: dict[str, Counter[str]] = {doc_id: Counter() for doc_id in sample["doc_id"].to_pylist()}
+    outside = 0
+    for doc_id, verdict in zip(
+        *(verdicts[c].to_pylist() for c in ("doc_id", "verdict")), strict=True
+    ):
+        if doc_id in votes:
+            votes[doc_id][verdict] += 1
+        else:
+            outside += 1
+    columns = {
+        "verdict": [_majority(said) for said in votes.values()],
+        "verdicts": [said.total() for said in votes.values()],
+    }
+    for name, values in columns.items():
+        index = SPOT_CHECK.get_field_index(name)
+        sample = sample.set_column(index, SPOT_CHECK.field(name), [values])
+    return Judged(sample, outside)
+
+
+def _majority(votes: Counter[str]) -> str | None:
+    if not votes:
+        return None
+    if 2 * votes[VALID] > votes.total():
+        return VALID
+    others = [verdict for verdict in VERDICTS if verdict != VALID]
+    return max(others, key=lambda verdict: votes[verdict])
+
+
+def validity(judged: pa.Table) -> pa.Table:
+    """Share of valid documents among the judged ones, with its Wilson interval.
+
+    Args:
+        judged: SPOT_CHECK with verdicts.
+
+    Returns:
+        SPOT_VALIDITY: `overall` first, then every stratum; no rate where nothing was judged.
+    """
+    scopes: dict[tuple[str, str, str], list[str | None]] = {("overall", "all", "all"): []}
+    columns = (judged[name].to_pylist() for name in ("source", "language", "verdict"))
+    for source, language, verdict in sorted(zip(*columns, strict=True), key=lambda row: row[:2]):
+        scopes["overall", "all", "all"].append(verdict)
+        scopes.setdefault(("stratum", source, language), []).append(verdict)
+    rows = []
+    for (scope, source, language), verdicts in scopes.items():
+        counted = [verdict for verdict in verdicts if verdict is not None]
+        valid = counted.count(VALID)
+        low, high = wilson_interval(valid, len(counted)) if counted else (None, None)
+        rows.append(
+            {
+                "scope": scope,
+                "source": source,
+                "language": language,
+                "sampled": len(verdicts),
+                "judged": len(counted),
+                "valid": valid,
+                "rate": valid / len(counted) if counted else None,
+                "low": low,
+                "high": high,
+            }
+        )
+    return pa.Table.from_pylist(rows, SPOT_VALIDITY)
+
+
+def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Score interval of a proportion, without continuity correction.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the
+    American Statistical Association 22 (1927).
+
+    Raises:
+        ValueError: no trials, or more successes than trials.
+    """
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"{successes} successes in {trials} trials have no interval")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    centre = (successes + z * z / 2) / (trials + z * z)
+    half = z * math.sqrt(successes * (trials - successes) / trials + z * z / 4) / (trials + z * z)
+    # At no or only successes an end is 0 or 1 exactly, which rounding must not pass.
+    return (
+        0.0 if successes == 0 else centre - half,
+        1.0 if successes == trials else centre + half,
+    )
