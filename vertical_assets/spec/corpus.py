@@ -2,6 +2,7 @@
 
 import datetime
 import re
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -189,6 +190,38 @@ class Attributes(Strict):
         default=1.0, description="Privacy budget of all released counts and means together."
     )
     delta: Annotated[float, Field(gt=0, lt=1)] = Field(default=1e-5, description="X1.")
+
+    @model_validator(mode="after")
+    def _generalisable(self) -> Self:
+        stray = sorted(set(self.hierarchies) - set(self.quasi_identifiers))
+        if stray or not self.quasi_identifiers:
+            raise ValueError(
+                f"attributes.hierarchies of {stray}: list them under 'quasi_identifiers' too"
+                if stray
+                else "attributes.quasi_identifiers is empty; name at least one entry of 'meta'"
+            )
+        if both := sorted(set(self.quasi_identifiers) & set(self.sensitive)):
+            raise ValueError(f"{both} are both quasi-identifiers and sensitive; keep them in one")
+        for name, steps in self.hierarchies.items():
+            if isinstance(steps, dict):
+                for value in steps:
+                    seen = {value}
+                    while (value := steps.get(value, "*")) not in seen:
+                        seen.add(value)
+                    if value in steps:
+                        raise ValueError(
+                            f"attributes.hierarchies.{name}: {value!r} is generalised to itself; "
+                            "every chain of values must end"
+                        )
+                continue
+            for narrow, wide in pairwise((0.0, *steps)):
+                times = wide / narrow if narrow else 2.0
+                if wide <= narrow or abs(times - round(times)) > 1e-9:
+                    raise ValueError(
+                        f"attributes.hierarchies.{name}: {wide:g} after {narrow:g}; each width "
+                        "must be a multiple of the one before, so that ranges nest"
+                    )
+        return self
 
 
 class Deidentify(Strict):

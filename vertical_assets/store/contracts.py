@@ -54,6 +54,35 @@ CLEAN_DOCUMENTS = pa.schema(
     ]
 )
 
+AUTHOR_ATTRIBUTES = pa.schema(
+    [
+        _field("doc_id", pa.string(), "A document that said something of its author"),
+        _field("attributes", pa.string(), "What may be said: generalised entries, as JSON"),
+        _field("people", pa.int64(), "How many people share these values"),
+    ]
+)
+
+PRIVATE_RELEASE = pa.schema(
+    [
+        _field("statistic", pa.string(), "count | mean"),
+        _field("of", pa.string(), "What is counted or averaged"),
+        _field("by", pa.string(), "Column that parts the groups; null for none", nullable=True),
+        _field("group", pa.string(), "The group; `*` for every value that is not listed"),
+        _field("value", pa.float64(), "The statistic with noise"),
+        _field("accuracy", pa.float64(), "The true one is within this, with 95 % probability"),
+        _field("epsilon", pa.float64(), "Privacy loss of the whole release"),
+    ]
+)
+
+CONTAMINATION = pa.schema(
+    [
+        _field("item_id", pa.string(), "The evaluation item"),
+        _field("doc_id", pa.string(), "The document of the corpus that holds text of it"),
+        _field("overlap", pa.float64(), "Share of the item's n-grams found in the document"),
+        _field("kind", pa.string(), "exact (the same text) | ngram"),
+    ]
+)
+
 DEDUP_DOCUMENTS = pa.schema(
     [
         *CLEAN_DOCUMENTS,
