@@ -1,13 +1,21 @@
-"""Assets of the corpus: source_files -> raw_corpus -> valid_corpus, quarantine -> dedup_corpus."""
+"""Assets of the corpus, from the sources to one clean document per cluster of duplicates."""
 
 import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
-from vertical_assets.store.io_managers import check, markdown_table, outs, picture, stored
+from vertical_assets.store.io_managers import (
+    check,
+    counts_table,
+    markdown_table,
+    outs,
+    picture,
+    stored,
+    writer,
+)
 
-STAGE, VERSION = "corpus", "1"
-NEAR_DUPLICATES_WARN = 0.5  # share from which a source is probably collected twice
+STAGE, VERSION = "corpus", "2"
+DUPLICATES_WARN = 0.5  # share from which a source is probably collected twice
 
 
 def sources_of(spec: VerticalSpec) -> dg.StaticPartitionsDefinition:
@@ -17,22 +25,30 @@ def sources_of(spec: VerticalSpec) -> dg.StaticPartitionsDefinition:
 
 def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """The corpus assets of one vertical."""
-    partitions = sources_of(spec)
-    key = {name: [spec.name, name] for name in ("valid_corpus", "quarantine", "dedup_corpus")}
+    return [*collecting(spec), *sorting(spec), *cleaning(spec), *deduplicating(spec)]
 
+
+def collecting(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """source_files, raw_corpus."""
+    partitions = sources_of(spec)
     source_files = dg.AssetSpec(
         key=[spec.name, "source_files"],
         group_name=STAGE,
         partitions_def=partitions,
         kinds={"file"},
         tags={"vertical": spec.name, "stage": STAGE},
-        description="The files behind each source (SPEC D2). Its data version is a digest of their "
-        "names and bytes, looked at every minute: what `raw_corpus` is out of date against.",
+        description="The files behind each source (SPEC D2), and the tombstones of its forgotten "
+        "documents. Its data version is a digest of their names and bytes, looked at every minute: "
+        "what `raw_corpus` is out of date against.",
     )
 
     @dg.asset(
         **spec.asset(
-            STAGE, "raw_corpus", version=VERSION, reads=["sources", "language"], kinds={"parquet"}
+            STAGE,
+            "raw_corpus",
+            version=VERSION,
+            reads=["sources", "language"],
+            kinds={"parquet"},
         ),
         partitions_def=partitions,
         deps=[[spec.name, "source_files"]],
@@ -41,52 +57,63 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
                 "rows_conserved",
                 asset=[spec.name, "raw_corpus"],
                 blocking=True,
-                description="Every row that was read is stored, as document or with a reason.",
+                description="Every row that was read is stored, as document or with a reason, or "
+                "was forgotten at somebody's request.",
             )
         ],
     )
     def raw_corpus(context: dg.AssetExecutionContext):
         """Documents as collected, one partition per source (SPEC D2).
 
-        Rows that can't be documents (broken, undecodable, repeated id) stay here with `rule` and
-        `reason` filled and go to `quarantine` in the next step.
+        Rows that can't be documents (broken, undecodable) stay here with `rule` and `reason`
+        filled and go to `quarantine` in the next step. Files that did not change are not read
+        again.
         """
-        from vertical_assets.corpus.sources import Counted, SourceError, drop_folder, read_source
+        from vertical_assets.corpus.flow import collect
+        from vertical_assets.corpus.sources import SourceError, drop_folder
+        from vertical_assets.store import tombstones
         from vertical_assets.store.contracts import RAW_DOCUMENTS
-        from vertical_assets.store.tables import stage_table
 
-        source = spec.source(context.partition_key)
+        source, folder = spec.source(context.partition_key), drop_folder(spec.name)
+        raw = writer(spec, "raw_corpus", RAW_DOCUMENTS, partition=source.name)
         try:
-            counted = Counted(read_source(source, drop_folder(spec.name), spec.language))
-            staged = stage_table(store_root(), RAW_DOCUMENTS, counted)
+            collect(source, spec, folder, tombstones.read(folder / tombstones.FILE), raw)
         except SourceError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        documents = counted.rows - counted.rejected
-        if not documents:
+        seen = raw.figures
+        if seen["rejected"] == raw.rows:
+            reasons = (r for b in raw.staged.batches(["reason"]) for r in b["reason"].to_pylist())
             raise dg.Failure(
-                f"source {source.name!r} gave no document: {counted.first_reason or 'no rows'}",
+                f"source {source.name!r} gave no document: {next(reasons, 'no rows')}",
                 allow_retries=False,
             )
         return stored(
-            staged,
+            raw.close(),
             checks=[
                 check(
                     "rows_conserved",
-                    staged.rows == counted.rows,
-                    f"{counted.rows} rows read, {staged.rows} stored",
-                    read=counted.rows,
-                    stored=staged.rows or 0,
+                    seen["read"] == raw.rows + seen["forgotten"],
+                    f"{seen['read']} rows read, {raw.rows} stored + {seen['forgotten']} forgotten",
                 )
             ],
             metadata={
                 "source": source.name,
                 "kind": source.kind,
                 "licence": source.licence,
-                "documents": documents,
-                "rejected_rows": counted.rejected,
-                "characters": counted.characters,
+                "documents": raw.rows - seen["rejected"],
+                "rejected_rows": seen["rejected"],
+                "characters": seen["characters"],
+                "files_read": raw.made,
+                "files_unchanged": len(raw.parts) - raw.made,
             },
         )
+
+    return [source_files, raw_corpus]
+
+
+def sorting(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
+    """valid_corpus, quarantine."""
+    valid_key = [spec.name, "valid_corpus"]
 
     @dg.multi_asset(
         outs=outs(
@@ -98,19 +125,19 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
             },
             version=VERSION,
             # The names: a source that leaves must leave this table too.
-            reads=["rules", "source_names"],
+            reads=["rules", "clean", "source_names"],
             kinds={"parquet", "greatexpectations"},
         ),
         check_specs=[
             dg.AssetCheckSpec(
                 "rows_conserved",
-                asset=key["valid_corpus"],
+                asset=valid_key,
                 blocking=True,
                 description="Rows in = rows valid + rows quarantined.",
             ),
             dg.AssetCheckSpec(
                 "great_expectations",
-                asset=key["valid_corpus"],
+                asset=valid_key,
                 blocking=True,
                 description="Great Expectations' suite over the valid documents.",
             ),
@@ -119,29 +146,29 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         ins={"raw_corpus": dg.AssetIn([spec.name, "raw_corpus"])},
     )
     def valid_corpus(raw_corpus: Table):
-        import pyarrow as pa
+        from datetime import UTC, datetime
 
-        from vertical_assets.corpus.expectations import validate
-        from vertical_assets.corpus.rules import apply_rules, source_diversity
+        from vertical_assets.corpus.diversity import Diversity
+        from vertical_assets.corpus.expectations import docs_folder, validate
+        from vertical_assets.corpus.flow import sort_out
         from vertical_assets.store.contracts import DOCUMENTS, QUARANTINE
-        from vertical_assets.store.tables import stage_table
 
-        parts = [apply_rules(batch, spec.rules) for batch in raw_corpus.batches()]
-        valid = stage_table(store_root(), DOCUMENTS, (good for good, _ in parts))
-        bad = stage_table(store_root(), QUARANTINE, (bad for _, bad in parts))
-        read = raw_corpus.dataset().count_rows()
-        documents = pa.Table.from_batches([good for good, _ in parts], DOCUMENTS)
-        outcomes = validate(documents, spec)
+        valid = writer(spec, "valid_corpus", DOCUMENTS)
+        bad = writer(spec, "quarantine", QUARANTINE)
+        today, docs = datetime.now(UTC).date(), docs_folder(spec.name)
+        sort_out(raw_corpus, spec, today, valid, bad)
+        outcomes = validate(valid.staged.batches(), spec, docs, today=today)
         failed = [outcome for outcome in outcomes if not outcome.passed]
+        diversity = Diversity.of(valid.figures)
         yield stored(
-            valid,
-            key=key["valid_corpus"],
+            valid.close(),
+            key=valid_key,
             checks=[
                 check(
                     "rows_conserved",
-                    read == (valid.rows or 0) + (bad.rows or 0),
-                    f"{read} rows in, {valid.rows} valid + {bad.rows} quarantined",
-                    key=key["valid_corpus"],
+                    raw_corpus.rows == valid.rows + bad.rows,
+                    f"{raw_corpus.rows} rows in, {valid.rows} valid + {bad.rows} quarantined",
+                    key=valid_key,
                 ),
                 check(
                     "great_expectations",
@@ -150,19 +177,90 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
                     + "".join(
                         f"; {o.column}: {o.name} failed {o.unexpected} times" for o in failed
                     ),
-                    key=key["valid_corpus"],
+                    key=valid_key,
                     outcomes=dg.MetadataValue.md(markdown_table([vars(o) for o in outcomes])),
                 ),
             ],
-            metadata={"sources": dg.MetadataValue.md(markdown_table(source_diversity(documents)))},
+            metadata={
+                "sources": dg.MetadataValue.md(markdown_table(diversity.table())),
+                "effective_sources": diversity.effective_sources(),
+                "data_docs": dg.MetadataValue.url((docs / "index.html").absolute().as_uri()),
+            },
         )
-        rules = pa.Table.from_batches([bad for _, bad in parts], QUARANTINE)
-        counts = rules.group_by(["source", "rule"]).aggregate([([], "count_all")]).to_pylist()
         yield stored(
-            bad,
-            key=key["quarantine"],
-            metadata={"by_rule": dg.MetadataValue.md(markdown_table(counts))},
+            bad.close(),
+            key=[spec.name, "quarantine"],
+            metadata={"by_rule": counts_table(bad.figures, "source", "rule")},
         )
+
+    return [valid_corpus]
+
+
+def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
+    """clean_corpus."""
+    key = [spec.name, "clean_corpus"]
+
+    @dg.asset(
+        **spec.asset(
+            STAGE,
+            "clean_corpus",
+            version=VERSION,
+            reads=["deidentify", "clean", "language"],
+            kinds={"parquet"},
+        ),
+        ins={"valid_corpus": dg.AssetIn([spec.name, "valid_corpus"])},
+        check_specs=[
+            dg.AssetCheckSpec(
+                "rows_conserved",
+                asset=key,
+                blocking=True,
+                description="Documents in = documents out.",
+            ),
+            dg.AssetCheckSpec(
+                "no_personal_data",
+                asset=key,
+                blocking=True,
+                description="A second pass finds no personal data (SPEC X1).",
+            ),
+        ],
+    )
+    def clean_corpus(valid_corpus: Table):
+        """De-identified, normalised and segmented documents (SPEC X1, D9, D10).
+
+        `changes` says what was replaced in each, by type and place, never the value itself.
+        """
+        from vertical_assets.corpus.flow import clean
+        from vertical_assets.corpus.pipeline import personal_data_left
+        from vertical_assets.corpus.sources import drop_folder
+        from vertical_assets.store.contracts import CLEAN_DOCUMENTS
+
+        cleaned, folder = writer(spec, "clean_corpus", CLEAN_DOCUMENTS), drop_folder(spec.name)
+        clean(valid_corpus, spec, folder, cleaned)
+        left = personal_data_left(cleaned.staged.batches(["text", "title"]), spec, folder)
+        return stored(
+            cleaned.close(),
+            checks=[
+                check(
+                    "rows_conserved",
+                    valid_corpus.rows == cleaned.rows,
+                    f"{valid_corpus.rows} documents in, {cleaned.rows} out",
+                ),
+                check(
+                    "no_personal_data",
+                    not left,
+                    "a second pass found "
+                    + (", ".join(f"{n} {kind}" for kind, n in left.items()) or "nothing"),
+                ),
+            ],
+            metadata={"changes": counts_table(cleaned.figures, "step", "what")},
+        )
+
+    return [clean_corpus]
+
+
+def deduplicating(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
+    """dedup_corpus, duplicates."""
+    key = [spec.name, "dedup_corpus"]
 
     @dg.multi_asset(
         outs=outs(
@@ -173,80 +271,79 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
                 "duplicates": "What was dropped, for which kept document, how similar (SPEC D3).",
             },
             version=VERSION,
-            reads=["dedup", "language", "seed"],
+            reads=["dedup", "language", "seed", "source_names"],
             kinds={"parquet"},
         ),
         check_specs=[
             dg.AssetCheckSpec(
                 "rows_conserved",
-                asset=key["dedup_corpus"],
+                asset=key,
                 blocking=True,
                 description="Documents in = documents kept + documents dropped.",
             ),
             dg.AssetCheckSpec(
                 "no_exact_duplicate",
-                asset=key["dedup_corpus"],
+                asset=key,
                 blocking=True,
                 description="No two kept documents have the same normalised text.",
             ),
             dg.AssetCheckSpec(
                 "duplicate_rate",
-                asset=key["dedup_corpus"],
+                asset=key,
                 description="Warns where most of the corpus are duplicates.",
             ),
         ],
         name=f"{spec.name}__dedup_corpus",
-        ins={"valid_corpus": dg.AssetIn([spec.name, "valid_corpus"])},
+        ins={"clean_corpus": dg.AssetIn([spec.name, "clean_corpus"])},
     )
-    def dedup_corpus(valid_corpus: Table):
-        from vertical_assets.corpus.dedup import deduplicate, normalize
+    def dedup_corpus(clean_corpus: Table):
+        from vertical_assets.corpus.flow import SKETCHES, deduplicate, distinct_texts
         from vertical_assets.plots import histogram
         from vertical_assets.store.contracts import DEDUP_DOCUMENTS, DUPLICATES
-        from vertical_assets.store.tables import stage_table
+        from vertical_assets.store.versions import commit
 
-        read = valid_corpus.read()
-        result = deduplicate(read, spec)
-        kept, dropped = result.documents, result.duplicates
-        texts = kept["text"].to_pylist()
-        distinct = len({normalize(text) for text in texts})
-        rate = dropped.num_rows / read.num_rows
+        kept = writer(spec, "dedup_corpus", DEDUP_DOCUMENTS)
+        dropped = writer(spec, "duplicates", DUPLICATES)
+        sketches = writer(spec, "sketches", SKETCHES)
+        deduplicate(clean_corpus, spec, kept, dropped, sketches)
+        commit(sketches.close(), store_root() / spec.name / "sketches")
+        distinct, lengths = distinct_texts(kept.staged)
+        rate = dropped.rows / clean_corpus.rows
         yield stored(
-            stage_table(store_root(), DEDUP_DOCUMENTS, kept.to_batches()),
-            key=key["dedup_corpus"],
+            kept.close(),
+            key=key,
             checks=[
                 check(
                     "rows_conserved",
-                    read.num_rows == kept.num_rows + dropped.num_rows,
-                    f"{read.num_rows} in, {kept.num_rows} kept + {dropped.num_rows} dropped",
-                    key=key["dedup_corpus"],
+                    clean_corpus.rows == kept.rows + dropped.rows,
+                    f"{clean_corpus.rows} in, {kept.rows} kept + {dropped.rows} dropped",
+                    key=key,
                 ),
                 check(
                     "no_exact_duplicate",
-                    distinct == len(texts),
-                    f"{len(texts)} documents, {distinct} distinct normalised texts",
-                    key=key["dedup_corpus"],
+                    distinct == kept.rows,
+                    f"{kept.rows} documents, {distinct} distinct normalised texts",
+                    key=key,
                 ),
                 check(
                     "duplicate_rate",
-                    rate <= NEAR_DUPLICATES_WARN,
+                    rate <= DUPLICATES_WARN,
                     f"{rate:.1%} of the documents were duplicates",
                     severity=dg.AssetCheckSeverity.WARN,
-                    key=key["dedup_corpus"],
+                    key=key,
                     rate=rate,
                 ),
             ],
             metadata={
                 "text_lengths": picture(
-                    histogram([len(text) for text in texts], "characters per document"),
-                    "text lengths",
+                    histogram(lengths, "characters per document"), "text lengths"
                 ),
             },
         )
-        methods = dropped.group_by("method").aggregate([([], "count_all")]).to_pylist()
         yield stored(
-            stage_table(store_root(), DUPLICATES, dropped.to_batches()),
+            dropped.close(),
             key=[spec.name, "duplicates"],
-            metadata={"by_method": dg.MetadataValue.md(markdown_table(methods))},
+            metadata={"by_method": counts_table(dropped.figures, "method")},
         )
 
-    return [source_files, raw_corpus, valid_corpus, dedup_corpus]
+    return [dedup_corpus]

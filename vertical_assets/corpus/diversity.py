@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,6 +30,25 @@ class Diversity:
                 self.rows[key] += row["count_all"]
                 self.characters[key] += row["characters_sum"]
             yield batch
+
+    def figures(self) -> Counter[str]:
+        """The counts under keys of one text each, as a table's part keeps them."""
+        return Counter(
+            {
+                "\t".join((*key, name)): count
+                for name in ("rows", "characters")
+                for key, count in getattr(self, name).items()
+            }
+        )
+
+    @classmethod
+    def of(cls, figures: Mapping[str, int]) -> Self:
+        """From the sums of `figures`."""
+        found = cls()
+        for key, count in figures.items():
+            *group, name = key.split("\t")
+            getattr(found, name)[tuple(group)] += count
+        return found
 
     def table(self) -> list[dict[str, Any]]:
         """One row by source, kind and language: rows, characters, share of the characters."""
@@ -59,3 +78,11 @@ class Diversity:
         """Pielou's evenness (1966): Shannon entropy over its maximum; 1 where all are as large."""
         sources = len({source for source, _, _ in self.rows})
         return math.log(self.effective_sources()) / math.log(sources) if sources > 1 else 1.0
+
+
+def diversity_figures(batch: pa.RecordBatch) -> Counter[str]:
+    """One batch's rows and characters by source, kind and language."""
+    diversity = Diversity()
+    for _ in diversity.counted([batch]):
+        pass
+    return diversity.figures()

@@ -36,6 +36,11 @@ _NUMBER = r"^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*\Z"
 _ISO = r"^(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4}-?W\d{2}(?:-?\d)?)(?s:.*)\Z"
 
 
+def docs_folder(vertical: str) -> Path:
+    """Where the data docs of a vertical lie: `$VERTICAL_DOCS/<vertical>`, under `data/docs`."""
+    return Path(os.environ.get("VERTICAL_DOCS", "data/docs")) / vertical
+
+
 @dataclass(frozen=True)
 class Expectation:
     """One expectation's outcome."""

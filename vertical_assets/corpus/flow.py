@@ -12,22 +12,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
+from numpy.typing import NDArray
 from upath import UPath
 
 from vertical_assets.corpus.cleaning import clean_batch
-from vertical_assets.corpus.dedup import SKETCHES, cluster, sketches
+from vertical_assets.corpus.dedup import SKETCHES, cluster, normalize, sketches
 from vertical_assets.corpus.diversity import diversity_figures
 from vertical_assets.corpus.ids import repeated
 from vertical_assets.corpus.pipeline import Cleaning
 from vertical_assets.corpus.rules import apply_rules
-from vertical_assets.corpus.sources import parts_of, read_part
+from vertical_assets.corpus.sources import parts_of, read_part, work_folder
 from vertical_assets.spec import Clean, Source, VerticalSpec
 from vertical_assets.store import Table
 from vertical_assets.store.tables import TableWriter, grouped
 from vertical_assets.store.tombstones import Tombstones
 from vertical_assets.store.versions import Part
 
-__all__ = ["SKETCHES", "clean", "collect", "deduplicate", "sort_out"]
+__all__ = ["SKETCHES", "clean", "collect", "deduplicate", "distinct_texts", "sort_out"]
 
 
 def key_of(*made_from: object) -> str:
@@ -45,14 +46,14 @@ def collect(
     Raises:
         SourceError: nothing can be read at all.
     """
-    for part in parts_of(source, folder):
+    known = work_folder(spec.name) / "fingerprints" / f"{source.name}.json"
+    for part in parts_of(source, folder, known):
         key = key_of(source, spec.language, gone.digest(source.name), part.name, part.fingerprint)
         if raw.reuse(key):
             continue
         with raw.part(key) as written:
             for batch in read_part(part, source, spec.language):
-                stays = pc.invert(gone.forgotten(batch))
-                kept = batch.filter(stays)
+                kept = batch.filter(pc.invert(gone.forgotten(batch)))
                 written.figures["read"] += batch.num_rows
                 written.figures["forgotten"] += batch.num_rows - kept.num_rows
                 written.figures["rejected"] += len(kept) - kept["rule"].null_count
@@ -170,6 +171,17 @@ def deduplicate(
         for batch in found.table().to_batches():
             written.append(batch)
             written.figures.update(batch["method"].to_pylist())
+
+
+def distinct_texts(kept: Table) -> tuple[int, NDArray[np.int32]]:
+    """How many different normalised texts a table has, and the length of each, in characters."""
+    seen, lengths = set[bytes](), [np.empty(0, np.int32)]
+    for batch in kept.batches(["text"]):
+        lengths.append(pc.utf8_length(batch["text"]).to_numpy())
+        seen.update(
+            xxhash.xxh3_128_digest(normalize(text).encode()) for text in batch["text"].to_pylist()
+        )
+    return len(seen), np.concatenate(lengths)
 
 
 def batches_of(

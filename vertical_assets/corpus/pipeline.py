@@ -5,6 +5,7 @@ data are looked for again after numbers were rewritten, since a number in words 
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -158,9 +159,14 @@ class Cleaning:
         return pa.array(stand_ins, pa.string()).take(coded.indices)
 
 
-def personal_data_left(batch: pa.RecordBatch, personal: PersonalData) -> Counter[str]:
+def personal_data_left(
+    batches: Iterable[pa.RecordBatch], spec: VerticalSpec, folder: UPath
+) -> Counter[str]:
     """What a second pass over texts and titles finds: type -> count; nothing, it should be."""
     counts = Counter[str]()
-    for column in (batch["text"], batch["title"]):
-        counts.update(find_again(column, personal))
+    if spec.deidentify.enabled:
+        personal = personal_data(spec.deidentify, folder)
+        for batch in batches:
+            for column in batch.columns:
+                counts.update(find_again(column, personal))
     return counts

@@ -120,8 +120,8 @@ def segment_batch(texts: pa.Array, segmenter: Segmenter) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), words).take(encoded.indices)
 
 
-def domain_segmenter(policy: Clean, data: UPath) -> Segmenter:
-    """A segmenter with the terms of `clean.dictionaries`, cleaned as the texts are.
+def domain_terms(policy: Clean, data: UPath) -> frozenset[str]:
+    """The terms of `clean.dictionaries`, cleaned as the texts are.
 
     Args:
         policy: section `clean`.
@@ -132,7 +132,7 @@ def domain_segmenter(policy: Clean, data: UPath) -> Segmenter:
     """
     terms = [term for source in policy.dictionaries for term in read_dictionary(source, data)]
     cleaned, _ = clean_batch(pa.array(terms, pa.string()), policy)
-    return Segmenter(cleaned.to_pylist())
+    return frozenset(cleaned.to_pylist())
 
 
 def read_dictionary(dictionary: Dictionary, data: UPath) -> dict[str, int | None]:

@@ -6,12 +6,11 @@ fingerprint and the source's declaration alone, so that unchanged parts need not
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 from upath import UPath
 
@@ -21,9 +20,9 @@ from vertical_assets.corpus.files import SourceError, files_of
 from vertical_assets.corpus.parts import SourcePart, file_parts, unchanged
 from vertical_assets.corpus.readers import blocks_of
 from vertical_assets.spec import Source, VerticalSpec
+from vertical_assets.store import tombstones
 
 __all__ = [
-    "Counted",
     "Row",
     "SourceError",
     "SourcePart",
@@ -107,15 +106,17 @@ def fingerprint(source: Source, data: UPath, known: Path | None = None) -> str:
 
 
 def fingerprints(spec: VerticalSpec) -> dict[str, str]:
-    """Fingerprint of every source; "missing" for one that can't be read at present.
+    """Fingerprint of every source and its tombstones; "missing" where it can't be read at present.
 
     Files whose size and times are as before are not opened: it can be asked every minute.
     """
     found = {}
+    gone = tombstones.read(drop_folder(spec.name) / tombstones.FILE)
     for source in spec.sources:
         known = work_folder(spec.name) / "fingerprints" / f"{source.name}.json"
         try:
-            found[source.name] = fingerprint(source, drop_folder(spec.name), known)
+            files = fingerprint(source, drop_folder(spec.name), known)
+            found[source.name] = files + gone.digest(source.name)
         except SourceError:
             found[source.name] = "missing"
     return found
@@ -129,22 +130,3 @@ def drop_folder(vertical: str) -> UPath:
 def work_folder(vertical: str) -> Path:
     """What may be deleted and is made anew: `$VERTICAL_WORK/<vertical>`, under `data/work`."""
     return Path(os.environ.get("VERTICAL_WORK", "data/work")) / vertical
-
-
-class Counted:
-    """Batches of RAW_DOCUMENTS, counted as they pass."""
-
-    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
-        self.batches = batches
-        self.rows = self.rejected = self.characters = 0
-        self.first_reason: str | None = None
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        for batch in self.batches:
-            reasons = batch["reason"].drop_null()
-            self.rows += batch.num_rows
-            self.rejected += len(reasons)
-            self.characters += pc.sum(pc.utf8_length(batch["text"])).as_py() or 0
-            if self.first_reason is None and len(reasons):
-                self.first_reason = reasons[0].as_py()
-            yield batch
