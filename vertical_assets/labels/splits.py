@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from vertical_assets.corpus.dedup import normalize
-from vertical_assets.corpus.minhash import near_duplicates, shingle
+from vertical_assets.corpus.dedup import find_duplicates, normalize
 from vertical_assets.spec import VerticalSpec
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -74,8 +73,9 @@ def find_leakage(labeled: pa.Table, spec: VerticalSpec) -> Leakage:
     """Counts groups, normalised texts and near duplicates that stand in more than one split."""
     splits = np.array(labeled["split"].to_pylist())
     texts = [normalize(text) for text in labeled["text"].to_pylist()]
-    shingles = shingle(texts, spec.dedup_ngram, spec.dedup_unit)
-    kept, _ = near_duplicates(shingles, spec.dedup.threshold, spec.dedup.permutations, spec.seed)
+    first = spec.model_copy(update={"dedup": spec.dedup.model_copy(update={"keep": "first"})})
+    items = labeled.select(["item_id", "text"]).rename_columns(["doc_id", "text"])
+    kept = find_duplicates(items.to_batches(), first).kept
     return Leakage(
         same_group=_in_several(labeled["cluster_id"].to_pylist(), splits),
         exact=_in_several(texts, splits),

@@ -269,7 +269,6 @@ class Dedup(Strict):
         default=None, description="What n-grams are made of; by language where not given."
     )
     ngram: Positive | None = Field(default=None, description="3 characters or 2 words by default.")
-    permutations: Positive = 128
     keep: Literal["longest", "newest", "source", "first"] = Field(
         default="longest",
         description="Which of a cluster stays: the longest, the newest by `published_at`, or that "
