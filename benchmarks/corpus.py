@@ -167,7 +167,7 @@ def run_step(step: str, root: UPath, data: UPath) -> dict[str, Any]:
     if step == "raw_corpus":
         for source in spec.sources:
             raw = writer(contracts.RAW_DOCUMENTS, step, source.name)
-            flow.collect(source, spec, data, Tombstones.none(), raw)
+            flow.collect(source, spec, data, Tombstones(), raw)
             outputs[(step, source.name)] = raw
             rows += raw.rows
     elif step == "valid_corpus":
@@ -185,9 +185,11 @@ def run_step(step: str, root: UPath, data: UPath) -> dict[str, Any]:
     else:
         table = Table((current(root / "clean_corpus"),))
         kept = writer(contracts.DEDUP_DOCUMENTS, step)
+        dropped = writer(contracts.DUPLICATES, "duplicates")
         sketches = writer(flow.SKETCHES, "sketches")
-        flow.deduplicate(table, spec, kept, sketches)
-        outputs, rows = {(step,): kept, ("sketches",): sketches}, table.rows
+        flow.deduplicate(table, spec, kept, dropped, sketches)
+        outputs = {(step,): kept, ("duplicates",): dropped, ("sketches",): sketches}
+        rows = table.rows
     for asset, output in outputs.items():
         made += output.made
         commit(output.close(), root.joinpath(*asset))

@@ -77,7 +77,7 @@ def batch(pending: set[str], closed: frozenset[str] = frozenset()) -> set[str]:
 def test_sources_come_first_then_corpus_and_labels_then_training() -> None:
     labels = {"annotations", "rejected_annotations", "agreement_report"}
     labels |= {"labeled_set", "adjudication_queue"}
-    corpus = {"valid_corpus", "quarantine", "dedup_corpus", "duplicates"}
+    corpus = {"valid_corpus", "quarantine", "clean_corpus", "dedup_corpus", "duplicates"}
     training = {"pretrained_ckpt", "finetuned_ckpt", "baselines"}
     rest = {"predictions", "eval_report", "quantized_artifact"}
     assert batch({"raw_corpus"} | corpus | labels | training | rest) == {"raw_corpus"}

@@ -184,7 +184,7 @@ def sorting(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             metadata={
                 "sources": dg.MetadataValue.md(markdown_table(diversity.table())),
                 "effective_sources": diversity.effective_sources(),
-                "data_docs": dg.MetadataValue.url((docs / "index.html").absolute().as_uri()),
+                "data_docs": dg.MetadataValue.url((docs / "index.html").as_uri()),
             },
         )
         yield stored(

@@ -38,7 +38,7 @@ _ISO = r"^(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4}-?W\d{2}(?:-?\d)?)(?s:.*)\Z"
 
 def docs_folder(vertical: str) -> Path:
     """Where the data docs of a vertical lie: `$VERTICAL_DOCS/<vertical>`, under `data/docs`."""
-    return Path(os.environ.get("VERTICAL_DOCS", "data/docs")) / vertical
+    return Path(os.environ.get("VERTICAL_DOCS", "data/docs")).absolute() / vertical
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import pyarrow as pa
 from upath import UPath
 
 from vertical_assets.corpus.cleaning import clean_batch
-from vertical_assets.corpus.sources import SAMPLE_BYTES, SourceError, detect_encoding
+from vertical_assets.corpus.encodings import SAMPLE_BYTES, detect_encoding
+from vertical_assets.corpus.files import SourceError
 from vertical_assets.spec.corpus import Clean, Dictionary
 
 # Scripts without spaces between words: Thai to Myanmar, Khmer, Chinese, Japanese, Yi, full-width.

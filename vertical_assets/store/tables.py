@@ -31,6 +31,7 @@ from vertical_assets.store.versions import (
 
 ROWS_PER_GROUP = 65_536
 BYTES_PER_GROUP = 32 << 20  # so that long texts do not fill the memory
+ROWS_PER_SMALL = 2048  # fewer, and a part goes on together with its neighbours
 PREVIEW_ROWS = 5
 
 
@@ -63,13 +64,19 @@ def stage_table(
 def grouped(parts: Sequence[Part]) -> Iterator[list[Part]]:
     """Small parts taken together, so that a thousand files don't stay a thousand parts.
 
-    A group ends where the content says so (about every 64 parts) or where it has ROWS_PER_GROUP
-    rows: a new part changes its own group, not all that follow.
+    A group ends where the content says so (about every 64 parts) or where it has ROWS_PER_SMALL
+    rows: a new part changes its own group, not all that follow. A part of that size stays alone.
     """
     group: list[Part] = []
     for part in parts:
+        if part.rows >= ROWS_PER_SMALL:
+            if group:
+                yield group
+            yield [part]
+            group = []
+            continue
         group.append(part)
-        if int(part.digest[:4], 16) % 64 == 0 or sum(p.rows for p in group) >= ROWS_PER_GROUP:
+        if int(part.digest[:4], 16) % 64 == 0 or sum(p.rows for p in group) >= ROWS_PER_SMALL:
             yield group
             group = []
     if group:
@@ -185,6 +192,8 @@ class TableWriter:
     @property
     def staged(self) -> Table:
         """What is written so far, readable before it is published."""
+        listed = [{**asdict(part), "path": part.path.name} for part in self.parts]
+        (self._staging / PARTS).write_text(json.dumps(listed))
         return Table((self._staging,))
 
     def close(self) -> Staged:
@@ -192,8 +201,7 @@ class TableWriter:
         if not self.parts:
             with self.part(""):
                 pass  # an empty table has its schema in a file too
-        listed = [{**asdict(part), "path": part.path.name} for part in self.parts]
-        (self._staging / PARTS).write_text(json.dumps(listed))
+        staged = self.staged
         # Encrypted, a table is another one: its plain version must not be taken for it.
         digest = xxhash.xxh3_128(f"{self.schema} {self.sensitive}".encode())
         for part in self.parts:
@@ -201,7 +209,7 @@ class TableWriter:
         if self.sensitive:
             self._preview = []
         elif not self._preview and self.rows:
-            first = next(iter(self.staged.batches()))
+            first = next(iter(staged.batches()))
             self._preview = first.slice(0, PREVIEW_ROWS).to_pylist()
         size = sum(part.bytes for part in self.parts)
         return Staged(

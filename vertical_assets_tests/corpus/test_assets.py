@@ -77,9 +77,9 @@ def test_every_row_is_kept_or_quarantined_with_its_rule(place: Path) -> None:
     result = materialize(spec())
     assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
     caught = {row["rule"]: row for row in table("quarantine").read().to_pylist()}
-    assert {"number", "blank", "duplicate_id"} <= set(caught)
-    assert caught["number"]["field"] == "stars"
-    assert caught["number"]["value"] == "9"
+    assert {"number_range", "blank", "duplicate_id"} <= set(caught)
+    assert caught["number_range"]["field"] == "stars"
+    assert caught["number_range"]["value"] == "9"
     assert len(caught) == 4
     assert table("valid_corpus").rows + table("quarantine").rows == len(ROWS)
 

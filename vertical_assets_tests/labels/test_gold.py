@@ -27,7 +27,10 @@ SPEC = VerticalSpec(**tiny(task={"name": "t", "labels": {"0": "no", "1": "yes"}}
 
 
 def documents(items: list[str]) -> pa.Table:
-    rows = [{**ROW, "doc_id": i, "cluster_id": i, "text": f"text {i}"} for i in items]
+    rows = [
+        {**ROW, "doc_id": i, "cluster_id": i, "text": f"text {i}", "words": [], "changes": "[]"}
+        for i in items
+    ]
     wanted = [{k: row[k] for k in DEDUP_DOCUMENTS.names} for row in rows]
     return pa.Table.from_pylist(wanted, DEDUP_DOCUMENTS)
 
