@@ -1,12 +1,14 @@
 """Diversity: what each source contributes, counted while batches pass."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from vertical_assets.corpus.diversity import Diversity
 from vertical_assets_tests.corpus.test_rules import raw
 
 
-def measured(*changes: dict[str, object], cut: int = 100) -> Diversity:
+def measured(*changes: Mapping[str, object], cut: int = 100) -> Diversity:
     diversity = Diversity()
     batch = raw(*changes)
     batches = [batch.slice(start, cut) for start in range(0, len(batch), cut)]

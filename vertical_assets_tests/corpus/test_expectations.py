@@ -2,7 +2,7 @@
 
 import datetime
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,10 @@ SPEC = VerticalSpec(
         }
     )
 )
-GOOD = {"age": "42", "day": "1512-01-01", "code": "a00", "sex": "f"}
+GOOD: dict[str, object] = {"age": "42", "day": "1512-01-01", "code": "a00", "sex": "f"}
 
 
-def batches(*metas: dict[str, Any], **row: Any) -> Iterator[pa.RecordBatch]:
+def batches(*metas: Mapping[str, object], **row: Any) -> Iterator[pa.RecordBatch]:
     """One batch for each row, so that chunks can end anywhere."""
     for meta in metas:
         yield raw({"source": "first", "meta": json.dumps(meta), **row})
@@ -45,7 +45,7 @@ def failed(outcomes: list[Expectation]) -> dict[str, int]:
 
 
 def test_what_passed_the_rules_meets_every_expectation() -> None:
-    rows = [GOOD, {"age": 0}, {"age": " 7"}, {**GOOD, "day": " "}]
+    rows: list[dict[str, object]] = [GOOD, {"age": 0}, {"age": " 7"}, {**GOOD, "day": " "}]
     for batch in batches(*rows, published_at="2024-02-29T08:00:00+08:00"):
         assert apply_rules(batch, SPEC.rules, today=TODAY)[1].num_rows == 0
     found = validate(batches(*rows, published_at="2024-02-29"), SPEC, today=TODAY)

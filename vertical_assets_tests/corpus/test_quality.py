@@ -8,6 +8,7 @@ from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from pydoc_data.topics import topics
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vertical_assets.corpus.quality import FILTERS, NAMES, meaningless, measure
+from vertical_assets.spec.corpus import MeaninglessFilter
 
 VOCABULARY = sorted(set(re.findall(r"[a-z]{4,9}", " ".join(topics.values()))))
 DRAW = random.Random(1)
@@ -74,6 +76,10 @@ def test_every_filter_catches_what_it_is_for(name: str, text: str) -> None:
     assert f"{figure:.3g}" in rejecting.reason(figure)
     assert f"{rejecting.bound:g}" in rejecting.reason(figure)
     assert verdicts([text]) != [None]
+
+
+def test_a_vertical_can_name_every_filter() -> None:
+    assert get_args(MeaninglessFilter) == NAMES
 
 
 def test_a_plain_report_and_short_texts_pass() -> None:

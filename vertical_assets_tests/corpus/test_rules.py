@@ -37,7 +37,9 @@ def broken(rules: dict[str, Any], **row: Any) -> tuple[str, str, str | None, str
     return next((tuple(list(row.values())[3:]) for row in bad.to_pylist()), None)
 
 
-values = st.sampled_from(["", " ", "7", "x", "2026-01-31", "2026-99-01", 7, -1.5, None, [], True])
+values: st.SearchStrategy[Any] = st.sampled_from(
+    ["", " ", "7", "x", "2026-01-31", "2026-99-01", 7, -1.5, None, [], True]
+)
 fields = st.sampled_from(["title", "published_at", "a", "b"])
 field_rules = st.one_of(
     st.fixed_dictionaries({"field": fields, "pattern": st.sampled_from([r"\d+", "[a-z]*"])}),
@@ -170,10 +172,11 @@ def test_each_kind_of_field_rule_catches_and_passes(
 
 
 def test_zero_and_false_are_not_blank() -> None:
-    for value in (0, False, "0"):
-        assert broken({"required": ["entry"]}, meta={"entry": value}) is None
-    for value in (None, "", "\u3000", [], {}):
-        found = broken({"required": ["entry"]}, meta={"entry": value})
+    rules = {"required": ["entry"]}
+    assert [broken(rules, meta={"entry": value}) for value in (0, False, "0")] == [None] * 3
+    blanks: list[Any] = [None, "", "\u3000", [], {}]
+    for blank in blanks:
+        found = broken(rules, meta={"entry": blank})
         assert found is not None
         assert found[0] == "required"
 
@@ -185,6 +188,8 @@ def test_texts_in_other_languages_and_without_meaning_are_rejected() -> None:
     )  # fmt: skip
     noise = "." * 90
     assert broken({"meaningless": False}, text=noise) is None
+    off = ["few_letters", "one_character", "low_entropy"]
+    assert broken({"filters_off": off}, text=noise) is None
     assert broken({}, text=noise) == (
         "few_letters", "text", noise,
         "share of letters among visible characters: 0, allowed is at least 0.05",
