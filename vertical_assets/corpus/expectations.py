@@ -169,12 +169,13 @@ def _ordered(value: float | datetime.date) -> float:
 def _frames(batches: Iterable[pa.RecordBatch], rules: Rules) -> Iterator[Any]:
     """Pandas frames of at most about CHUNK_ROWS rows; at least one, be it empty."""
     held: list[pa.Table] = []
-    first = True
+    rows, first = 0, True
     for batch in batches:
         held.append(_narrow(batch, rules))
-        if sum(table.num_rows for table in held) >= CHUNK_ROWS:
+        rows += batch.num_rows
+        if rows >= CHUNK_ROWS:
             yield pa.concat_tables(held).to_pandas()
-            held, first = [], False
+            held, rows, first = [], 0, False
     if held or first:
         empty = _narrow(pa.RecordBatch.from_pylist([], DOCUMENTS), rules)
         yield pa.concat_tables([*held, empty]).to_pandas()

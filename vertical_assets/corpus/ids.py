@@ -40,7 +40,7 @@ def repeated(ids: Iterable[pa.Array]) -> Iterator[NDArray[np.bool_]]:
 def _as_numbers(ids: pa.Array) -> NDArray[np.uint64]:
     lengths = pc.utf8_length(ids)
     try:
-        if not pc.all(pc.equal(lengths, 32)).as_py():
+        if pc.any(pc.not_equal(lengths, 32)).as_py():
             raise ValueError("an id has another length")
         digits = bytes.fromhex("".join(ids.to_pylist()))
     except ValueError as error:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vertical_assets.corpus.language import foreign
-from vertical_assets.corpus.quality import FILTERS, meaningless, measure
+from vertical_assets.corpus.quality import FILTERS, NAMES, meaningless, measure
 from vertical_assets.spec import Rules
 from vertical_assets.spec.corpus import FieldRule
 from vertical_assets.store.contracts import DOCUMENTS, QUARANTINE
@@ -74,7 +74,7 @@ def apply_rules(
     if rules.languages:
         verdicts.reject_rest(lambda rest: _languages(rest, rules.languages))
     if rules.meaningless:
-        verdicts.reject_rest(_meaningless)
+        verdicts.reject_rest(lambda rest: _meaningless(rest, rules.filters_off))
     return verdicts.parted()
 
 
@@ -101,20 +101,20 @@ class _Verdicts:
         self.value = pc.if_else(first, value, self.value)
         self.reason = pc.if_else(first, reason, self.reason)
 
-    def reject_rest(self, judge: Callable[[pa.StringArray], list[Verdict | None]]) -> None:
-        """Judges the texts that broke no rule so far."""
+    def reject_rest(self, judge: Callable[[pa.StringArray], dict[int, Verdict]]) -> None:
+        """Judges the texts that broke no rule so far; `judge` gives verdicts by position."""
         rest = pc.is_null(self.rule)
-        rows = np.flatnonzero(rest.to_numpy(zero_copy_only=False))
         text = self.batch["text"]
-        found = judge(text if len(rows) == len(text) else text.filter(rest))
-        verdicts: list[Verdict] = [("", "")] * len(text)
-        broken = np.zeros(len(text), bool)
-        for row, verdict in zip(rows, found, strict=True):
-            if verdict is not None:
-                verdicts[row], broken[row] = verdict, True
-        if broken.any():
-            rule, reason = (pa.array(column) for column in zip(*verdicts, strict=True))
-            self.reject(pa.array(broken), rule, "text", text, reason)
+        found = judge(text.filter(rest))
+        if not found:
+            return
+        places = np.flatnonzero(rest.to_numpy(zero_copy_only=False))
+        verdicts = {int(places[row]): verdict for row, verdict in found.items()}
+        rule, reason = (
+            pa.array([verdicts[row][part] if row in verdicts else None for row in range(len(text))])
+            for part in (0, 1)
+        )
+        self.reject(pc.is_valid(rule), rule, "text", text, reason)
 
     def parted(self) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         rejected = pc.is_valid(self.rule)
@@ -239,14 +239,17 @@ def parse_date(value: str, form: str) -> datetime.date | None:
         return None
 
 
-def _languages(texts: pa.StringArray, languages: tuple[str, ...]) -> list[Verdict | None]:
+def _languages(texts: pa.StringArray, languages: tuple[str, ...]) -> dict[int, Verdict]:
     broken = ("language", f"is not written in {' or '.join(languages)}")
-    return [broken if wrong else None for wrong in foreign(texts, languages).to_pylist()]
+    wrong = foreign(texts, languages).to_numpy(zero_copy_only=False)
+    return dict.fromkeys(np.flatnonzero(wrong).tolist(), broken)
 
 
-def _meaningless(texts: pa.StringArray) -> list[Verdict | None]:
+def _meaningless(texts: pa.StringArray, off: tuple[str, ...]) -> dict[int, Verdict]:
     figures = measure(texts)
-    return [
-        None if found < 0 else (FILTERS[found].name, FILTERS[found].reason(figures[row, found]))
-        for row, found in enumerate(meaningless(figures).tolist())
-    ]
+    figures[:, [NAMES.index(name) for name in off]] = np.nan
+    found = meaningless(figures)
+    return {
+        row: (FILTERS[found[row]].name, FILTERS[found[row]].reason(figures[row, found[row]]))
+        for row in np.flatnonzero(found >= 0).tolist()
+    }

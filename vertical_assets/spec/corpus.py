@@ -131,6 +131,16 @@ class FieldRule(Strict):
         return pattern
 
 
+MeaninglessFilter = Literal[
+    "few_letters", "one_character", "low_entropy", "lorem_ipsum", "hashes", "ellipses",
+    "few_alphabetic_words", "bullet_lines", "ellipsis_lines", "duplicate_lines",
+    "duplicate_line_characters", "duplicate_paragraphs", "duplicate_paragraph_characters",
+    "top_2_gram", "top_3_gram", "top_4_gram", "duplicate_5_grams", "duplicate_6_grams",
+    "duplicate_7_grams", "duplicate_8_grams", "duplicate_9_grams", "duplicate_10_grams",
+    "unfinished_lines", "short_lines", "repeated_lines",
+]  # fmt: skip
+
+
 class Rules(Strict):
     """What makes a document valid (SPEC D4, D5)."""
 
@@ -145,6 +155,11 @@ class Rules(Strict):
     )
     meaningless: bool = Field(
         default=True, description="Apply the filters of symbols, repetition and entropy (D5)."
+    )
+    filters_off: tuple[MeaninglessFilter, ...] = Field(
+        default=(),
+        description="Of these filters, those not to apply: e.g. `short_lines` and "
+        "`repeated_lines` where documents are forms rather than prose.",
     )
 
     @model_validator(mode="after")
