@@ -56,8 +56,9 @@ _HALF = re.compile(
     r"(?P<unit>个半(?=小时|月|钟头|世纪|学期|星期|百分点|[^\u4e00-\u9fff]|$)"
     r"|(?:年|天|斤|公斤|里|米|岁|倍|公里|亩|尺|寸|吨|块|毛|圈|碗|杯|瓶|小时)半)"
 )
-_REST = re.compile(rf"[块米][{DIGITS[1:]}](?![{CHARACTERS}几多])")
+_REST = re.compile(rf"[块米][{DIGITS[1:]}1-9](?![{CHARACTERS}几多0-9A-Za-z.])")
 _LUNAR = re.compile(rf"月[{CHARACTERS}]+(?![{CHARACTERS}日号])")
+_UNIT = re.compile(rf"[多余来]?(?:{UNIT.pattern}|两)")
 _DEGREES = re.compile(r"[多余]?(?:摄氏)?度|℃|°")
 _DAY = re.compile(rf"月(?:[{CHARACTERS}]+|\d+)[日号]")
 _MIXED = re.compile(rf"又[{CHARACTERS}]+分之")
@@ -151,10 +152,12 @@ class Found:
         )
 
     def _unit(self, end: int) -> str:
-        found = UNIT.match(self.text, end)
+        """The measure word, with 多 before it."""
+        if found := _UNIT.match(self.text, end):
+            return found[0]
         # 三度 is also "for the third time".
         degrees = (len(self.run) > 1 or self.sign) and self.text.startswith("度", end)
-        return found[0] if found else "度" if degrees else ""
+        return "度" if degrees else ""
 
     def _signed(self, written: str, unit: str) -> str | None:
         if self.sign == "零下" and not (_DEGREES.match(self.text, self.end) or unit == "度"):
@@ -243,7 +246,7 @@ class Found:
             Number(1).scaled(_DENOMINATOR[self.run]) if self.run in _DENOMINATOR else read(self.run)
         )
         follows = self.text[end : end + 1]
-        if lower is None or not lower.mantissa or None in upper or follows in ("几", "数"):
+        if lower is None or not lower.mantissa or None in upper or follows in ("几", "数", "%", "％", "‰"):
             return None
         self.end = self.last = end
         texts = [write(number, "digits") for number in upper if number]
