@@ -31,12 +31,13 @@ class Change(NamedTuple):
 
 
 _FULL_WIDTH = str.maketrans("０１２３４５６７８９．～－", "0123456789.~-")
+_REACH = 4  # characters around a number that may change its reading
 _FULL = re.compile("[０-９]")
 
 _FIRSTS = "".join(sorted({unit[0] for unit in f"{QUANTITIES}|{PLACES}".split("|")}))
 _MORE = "|".join(["分之", "[到至~\\-—或]", " to ", " or ", ".{0,2}半"])
 # What must follow a single digit, and a plain Arabic number under `digits`, for it to change.
-_AFTER_SINGLE = re.compile(rf"{_MORE}|[{_FIRSTS}度又]")
+_AFTER_SINGLE = re.compile(rf"{_MORE}|[{_FIRSTS}度又多余来]")
 _AFTER_PLAIN = re.compile(rf"{_MORE}|[块米]")
 _PLAIN = re.compile(r"[0-9.]+")
 # A superset of what the rules below may change, in RE2 (no look-around).
@@ -46,17 +47,19 @@ _LATER = _HAN.replace("一", "")
 _PARTS = "".join(sorted({part[0] for part in NUMBERED}))
 _LIKELY = "|".join(
     [
-        rf"[{re.sub('[一百千万亿十]', '', _HAN)}][{_HAN}点{_FIRSTS}度]",
-        rf"十(?:[{_HAN}点{_FIRSTS.replace('分', '')}度]|分[钟之])",
+        rf"[{re.sub('[一百千万亿十]', '', _HAN)}][{_HAN}点{_FIRSTS}度到至~—多余来-]",
+        rf"十(?:[{_HAN}点{_FIRSTS.replace('分', '')}度到至~—多余来-]|分[钟之])",
         rf"一(?:[{_HAN}到至~—-]|点[半钟整{_HAN}]|月[份0-9{_HAN}]|[块米]{_ANY})",
-        "[年月]一[月日号]",
+        "[年月]一[月日号]|[到至~—-](?:一|十分)",
         rf"第(?:[{_LATER}]|一[{_HAN}{_PARTS}])",
         rf"{_ANY}(?:分之|.{{0,2}}半)|(?:负|零下){_ANY}",
         rf"[0-9０-９](?: ?[十百千万亿萬億]|[块米点]{_ANY}|,[0-9]{{3}})",
-        r"(?i:[0-9] (?:hundred|thousand|million|billion|trillion))",
+        r"(?i:[0-9０-９] (?:hundred|thousand|million|billion|trillion))",
     ]
 )
-_GROUPABLE = rf"[0-9０-９]{{4}} ?[A-Za-z{_FIRSTS}]|[{''.join(CURRENCY)}] ?[0-9０-９]{{4}}"
+_GROUPABLE = (
+    rf"[0-9０-９]{{4}}(?:\.[0-9]+)? ?[A-Za-z{_FIRSTS}]|[{''.join(CURRENCY)}] ?[0-9０-９]{{4}}"
+)
 
 
 def normalize_numbers(
@@ -69,15 +72,21 @@ def normalize_numbers(
     """
     if policy == "keep":
         return text, []
-    changes: list[Change] = []
-    parts: list[str] = []
-    place = 0
-    for start, end, written in _numbers(text, policy, numeric_terms(protected)):
-        if text[start:end].translate(_FULL_WIDTH) != written:
-            changes.append(Change(start, end, text[start:end], written))
-            parts += (text[place:start], written)
-            place = end
-    return ("".join(parts) + text[place:], changes) if changes else (text, [])
+    terms = numeric_terms(protected)
+    changes = list(_changes(text, policy, terms))
+    while changes:
+        written, places = _rewrite(text, changes)
+        again = list(_changes(written, policy, terms))
+        if not again:
+            return written, changes
+        # The new writing reads differently with its neighbours: in doubt they stay as they were.
+        sure = [
+            change
+            for change, (start, end) in zip(changes, places, strict=True)
+            if all(end < more.start - _REACH or start > more.end + _REACH for more in again)
+        ]
+        changes = sure if len(sure) < len(changes) else []
+    return text, []
 
 
 def normalize_batch(
@@ -102,10 +111,21 @@ def normalize_batch(
     return pc.replace_with_mask(texts, mask, pa.array(replaced, texts.type)), rows
 
 
-def _numbers(
-    text: str, policy: Policy, protected: frozenset[str]
-) -> Iterator[tuple[int, int, str]]:
-    """Start, end and new writing of every number that is to be written; none overlap."""
+def _rewrite(text: str, changes: list[Change]) -> tuple[str, list[tuple[int, int]]]:
+    """The text with all changes made, and where each then stands."""
+    parts: list[str] = []
+    places: list[tuple[int, int]] = []
+    place = length = 0
+    for change in changes:
+        length += change.start - place
+        parts += (text[place : change.start], change.written)
+        places.append((length, length + len(change.written)))
+        length, place = length + len(change.written), change.end
+    return "".join(parts) + text[place:], places
+
+
+def _changes(text: str, policy: Policy, protected: frozenset[str]) -> Iterator[Change]:
+    """Every number that is to be written differently, in order; none overlap."""
     view = text.translate(_FULL_WIDTH) if _FULL.search(text) else text
     place = 0
     while token := TOKEN.search(view, place):
@@ -122,7 +142,7 @@ def _numbers(
         found = Found(view, token, policy)
         written = found.written()
         place = found.end
-        if written is not None and not in_word(
-            view, (found.begin, found.numeral_end), (found.start, found.last), protected
-        ):
-            yield found.start, found.end, written
+        if written in (None, view[found.start : found.end]):
+            continue
+        if not any(in_word(view, part, whole, protected) for part, whole in found.numerals()):
+            yield Change(found.start, found.end, text[found.start : found.end], written)

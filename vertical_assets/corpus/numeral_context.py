@@ -5,6 +5,7 @@ measure words, 分之, ranges, halves, clocks, dates, signs, lists.
 """
 
 import re
+from collections.abc import Iterator
 
 from vertical_assets.corpus.numeral_words import PLACES, QUANTITIES, UNIT, begins_word
 from vertical_assets.corpus.numerals import (
@@ -33,7 +34,7 @@ _CLOCK = re.compile(r"(?:上午|下午|早上|晚上|凌晨|中午|傍晚|清晨
 
 _ASCII = r"[A-Za-z0-9_]++(?:[._:/@\-+=#&?~]++[A-Za-z0-9_]++)*+"
 _RUN = (
-    rf"(?:{ARABIC}(?:{WORDS}++(?:s?\b)|(?: (?=[十百千万亿]))?)|[{CHARACTERS}])++"
+    rf"(?:{ARABIC}(?:{WORDS}++(?:s?\b)|(?: (?=[万亿]))?)|[{CHARACTERS}])++"
     rf"(?:点[{CHARACTERS}]++)?+"
 )
 # A plain number, perhaps the first of a range: neither a date, time, version, code nor an id.
@@ -45,7 +46,7 @@ TOKEN = re.compile(
     rf"(?P<skip>(?:星期|礼拜|(?<![0-9{CHARACTERS}个])周)[一二三四五六](?![十百千万])"
     r"|(?:星期|礼拜|周)[一二三四五六](?=十[一二]?[点时月])"
     r"|初[一二三四五六七八九十](?!十)|[正腊冬]月[廿初]?[一二三四五六七八九十]+(?![日号]))"
-    rf"|(?P<sign>负|零下)?(?P<nth>第)?{_NUMBER}(?P<run>{_RUN})|(?P<code>{_ASCII})",
+    rf"|(?:(?P<sign>负|零下)|(?P<nth>第))?{_NUMBER}(?P<run>{_RUN})|(?P<code>{_ASCII})",
     re.IGNORECASE | re.ASCII,
 )
 _SECOND = re.compile(
@@ -53,20 +54,27 @@ _SECOND = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _HALF = re.compile(
-    r"(?P<unit>个半(?=小时|月|钟头|世纪|学期|星期|百分点|[^\u4e00-\u9fff]|$)"
+    r"(?P<unit>个半(?=小时|月|钟头|世纪|学期|星期|百分点|[^\u4e00-\u9fff0-9A-Za-z]|$)"
     r"|(?:年|天|斤|公斤|里|米|岁|倍|公里|亩|尺|寸|吨|块|毛|圈|碗|杯|瓶|小时)半)"
 )
-_REST = re.compile(rf"[块米][{DIGITS[1:]}](?![{CHARACTERS}几多])")
+_REST = re.compile(rf"[块米][{DIGITS[1:]}1-9](?![{CHARACTERS}几多0-9A-Za-z.,~%])")
+_PLAIN = re.compile(r"[0-9.]+")
 _LUNAR = re.compile(rf"月[{CHARACTERS}]+(?![{CHARACTERS}日号])")
+_UNIT = re.compile(rf"[多余来]?(?:{UNIT.pattern}|两)")
 _DEGREES = re.compile(r"[多余]?(?:摄氏)?度|℃|°")
 _DAY = re.compile(rf"月(?:[{CHARACTERS}]+|\d+)[日号]")
 _MIXED = re.compile(rf"又[{CHARACTERS}]+分之")
 _KILO = re.compile("千[克米瓦卡伏帕赫焦]|百帕")
 _FORMAL = re.compile(rf"(?=.*[拾佰仟万亿萬億])[{CAPITALS}零〇万亿萬億]{{2,}}")
 _SCALED_WORDS = re.compile(rf"{WORDS}$", re.IGNORECASE)
+_UNCLEAR = frozenset("几数%％‰负0123456789" + CHARACTERS)  # after a fraction
 _DENOMINATOR = {"百": 2, "千": 3, "万": 4, "亿": 8}
 _NUMERAL = frozenset(CHARACTERS)
 _DIGIT = frozenset("一二三四五六七八九两0123456789")
+_OPENING = frozenset("\n。；（(【 ")
+_CLOSING = frozenset("、）)】")
+_HEADING = re.compile(r"(?:^|[\n。；（(【 ])[0-9]{1,2}、$")
+_SCALE_LEFT = re.compile(rf" [万亿]|{WORDS}", re.IGNORECASE)
 _NICKNAMES = frozenset("小老阿")  # 小三, 老四
 _DIGITS = _DIGIT | {"十"}
 _AGAINST = frozenset("胜平正自抱肩担背欺辜不" + CHARACTERS)  # before 负 they make it a verb
@@ -94,31 +102,49 @@ class Found:
         second = _SECOND.match(self.text, self.end)
         if second:
             both = self._fraction(second) if second["between"] == "分之" else self._range(second)
-            if both or second["between"] == "分之":
+            if both or second["between"] == "分之" or self.sign:
                 return both
         for reading in (self._half, self._rest, self._time, self._alone):
             if written := reading():
                 return written
-        if self.run[0] not in "0123456789" and "点" in self.run:  # 两点|两人
-            self._cut(self.run.partition("点")[0])
-            return self._alone()
-        return None
+        hour, point, _ = self.run.partition("点")
+        if not point or hour[0].isascii() or read(hour) is None:
+            return None
+        self._cut(hour)  # 两点|两人
+        return self._alone()
 
     def _cut(self, run: str) -> None:
         self.run = run
         self.end = self.last = self.numeral_end = self.begin + len(run)
+        self.second: tuple[int, int] | None = None
+
+    def numerals(self) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+        """Start and end of each numeral, and of it with its sign and measure word."""
+        if self.second is None or self.text.startswith("分之", self.numeral_end):
+            yield (
+                (self.begin, self.second[1] if self.second else self.numeral_end),
+                (
+                    self.start,
+                    self.last,
+                ),
+            )
+        else:
+            yield (self.begin, self.numeral_end), (self.start, self.numeral_end)
+            yield self.second, (self.second[0], self.last)
 
     def _alone(self) -> str | None:
         unit = self._unit(self.end)
         self.last = self.end + len(unit)
-        written = self._one(self.run, self.end, unit, "digits" if self.nth else self.policy)
+        written = self._one(self.run, self.end, unit)
         return self._signed(written, unit) if written else None
 
     def _vague(self) -> bool:
         """几十, 数十万, 十几, letters around, headings, and lists that share what follows."""
         text, before, after = self.text, self.before, self.text[self.end : self.end + 1]
-        if before.isdigit() or before in _NUMERAL:
+        if self.start == self.begin and (before.isdigit() or before in _NUMERAL):
             return True  # left over from a numeral that could not be read
+        if _SCALE_LEFT.match(text, self.end):
+            return True
         if before == "几" or (after and after in "几数"):
             return True
         if before and before in "数上好" and self.run.startswith(("十", "10")):
@@ -131,7 +157,8 @@ class Found:
             return True
         if before in ("、", "或"):  # the scale or the measure word is shared: 三、五万, 十一、二点
             first = text[self.start - 2 : self.start - 1]
-            if first in _DIGITS and (not first.isascii() or split_scale(self.run)[1] > 1):
+            counted = self.run[0] in CHARACTERS and _HEADING.search(text, 0, self.start)
+            if first in _DIGITS and not counted:
                 return True
         if self.nth and after == "、" and text[self.end + 1 : self.end + 2] in _DIGITS:
             return True
@@ -144,17 +171,18 @@ class Found:
         ):
             return True  # 八月十五 is a day of the moon's calendar
         if after == "月" and _LUNAR.match(text, self.end):
-            return True
-        heading = not before or before in "\n。；（(【 "
-        return (
-            heading and after in ("、", "）", ")", "】") and read_digits(self.run[-1:]) is not None
-        )
+            month = read(self.run)
+            return month is not None and month.below(Number(13))
+        heading = not before or before in _OPENING
+        return heading and after in _CLOSING and self.run[-1] not in "百千万亿"
 
     def _unit(self, end: int) -> str:
-        found = UNIT.match(self.text, end)
+        """The measure word, with 多 before it."""
+        if found := _UNIT.match(self.text, end):
+            return found[0]
         # 三度 is also "for the third time".
         degrees = (len(self.run) > 1 or self.sign) and self.text.startswith("度", end)
-        return found[0] if found else "度" if degrees else ""
+        return "度" if degrees else ""
 
     def _signed(self, written: str, unit: str) -> str | None:
         if self.sign == "零下" and not (_DEGREES.match(self.text, self.end) or unit == "度"):
@@ -162,10 +190,15 @@ class Found:
             return written
         return ("-" if self.sign else "第" if self.nth else "") + written
 
-    def _one(self, run: str, end: int, unit: str, policy: Policy) -> str | None:
+    def _write(self, number: Number, unit: str) -> str:
+        """Ordinals, and dates and times below ten thousand, are digits under every policy."""
+        small = unit.lstrip("多余来") in _PLACE_UNITS and number.below(Number(10**4))
+        return write(number, "digits" if small or self.nth else self.policy)
+
+    def _one(self, run: str, end: int, unit: str) -> str | None:
         """One numeral under a policy; digits where it is a date, time, year or telephone."""
         if run[0] in "0123456789":
-            return self._arabic(run, end, policy)
+            return self._arabic(run, end, unit)
         if any(character in CAPITALS for character in run) and not _FORMAL.fullmatch(run):
             return None
         if len(run) == 1:
@@ -183,15 +216,14 @@ class Found:
                     return None  # 三点一是..., 三点一定
             if "点" in run and unit in ("分", "点", "刻"):
                 return None
-            small = unit in _PLACE_UNITS and number.below(Number(10**4))
-            return write(number, "digits" if small else policy)
-        if ends := read_approximate(run):
+            return self._write(number, unit)
+        if (ends := read_approximate(run)) and not self.sign:
             low, high = ends
             if unit in ("年", "年代") or (not unit and split_scale(run)[1] == 0):
                 return None  # 七八年 may be 1978, 十四五 a plan
             if run in ("一二", "一两"):
                 return None
-            return f"{write(low, policy)}~{write(high, policy)}"
+            return f"{self._write(low, unit)}~{self._write(high, unit)}"
         return self._digits(run, end)
 
     def _signs_single(self, end: int) -> bool:
@@ -214,15 +246,16 @@ class Found:
     def _digits(self, run: str, end: int) -> str | None:
         """Digits read one by one: years, telephones, room numbers, 八零后."""
         digits = read_digits(run)
-        if digits is None or digits in "0123456789":
+        if digits is None or len(digits) == 1 or _QUANTITY.match(self.text, end):
             return None
         follows = self.text[end : end + 1]
-        year = follows == "年" and len(digits) in (2, 4)
+        half = self.text[end + 1 : end + 2] == "半"
+        year = follows == "年" and len(digits) in (2, 4) and not half
         known = re.fullmatch(r"1[5-9]\d\d|20\d\d|\d[0-9]0|\d0\d|\d{5,}", digits)
         decade = len(digits) == 2 and digits[1] in "05" and follows == "后"
         return digits if year or known or decade else None
 
-    def _arabic(self, run: str, end: int, policy: Policy) -> str | None:
+    def _arabic(self, run: str, end: int, unit: str) -> str | None:
         number = read(run.removesuffix("s"))
         if number is None:
             return None
@@ -231,7 +264,7 @@ class Found:
             money = self.text[: self.start].rstrip(" ").endswith(CURRENCY)
             if not (money or _QUANTITY.match(self.text, end)):
                 return None
-        return write(number, policy)
+        return self._write(number, unit)
 
     def _fraction(self, second: re.Match[str]) -> str | None:
         """百分之二十 -> 20%, 千分之三 -> 3‰, 三分之一 -> 1/3."""
@@ -243,9 +276,11 @@ class Found:
             Number(1).scaled(_DENOMINATOR[self.run]) if self.run in _DENOMINATOR else read(self.run)
         )
         follows = self.text[end : end + 1]
-        if lower is None or not lower.mantissa or None in upper or follows in ("几", "数"):
+        self.end = second.end("run")
+        if lower is None or not lower.mantissa or None in upper or follows in _UNCLEAR:
             return None
         self.end = self.last = end
+        self.second = second.start("run"), end
         texts = [write(number, "digits") for number in upper if number]
         if self.run in "百千":
             third = _SECOND.match(self.text, end)
@@ -262,49 +297,42 @@ class Found:
         end = second.start("run") + len(run)
         unit = self._unit(end)
         low, high = read(self.run), read(run)
-        if {self.run, run} & set(CAPITALS) or low is None or high is None:
+        if self.sign or {self.run, run} & set(CAPITALS) or low is None or high is None:
             return None
         if self.text[end : end + 1] in ("几", "数"):
             return None
-        between = second["between"]
         if shared := _share(self.run, low, run):
-            parts = write(shared, self.policy), write(high, self.policy)
-        elif not low.below(high) or (len(self.run) == 1 and split_scale(run)[1] > 1):
-            return None
-        elif unit or (len(self.run) > 1 < len(run)):
-            plain = self.run.isdigit() and run.isdigit()
-            if plain and not _QUANTITY.match(self.text, end):
-                return None
-            policy: Policy = "digits" if unit in _PLACE_UNITS or self.nth else self.policy
-            parts = write(low, policy), write(high, policy)
+            low = shared
         else:
-            return None
-        self.end, self.last = end, end + len(unit)
-        return self._signed(between.join(parts), unit) if self.sign != "零下" else None
+            single = len(self.run) == 1 and self.run in CHARACTERS  # 三到五百 may mean 300
+            plain = _PLAIN.fullmatch(self.run) and _PLAIN.fullmatch(run)
+            counted = (
+                _QUANTITY.match(self.text, end) if plain else unit or not low.below(Number(10))
+            )
+            if not low.below(high) or not counted or (single and not high.below(Number(100))):
+                return None
+        self.end, self.last, self.second = end, end + len(unit), (second.start("run"), end)
+        written = second["between"].join(self._write(number, unit) for number in (low, high))
+        return ("第" if self.nth else "") + written
 
     def _half(self) -> str | None:
         """三个半小时 -> 3.5个小时, 两年半 -> 2.5年, 两万半 -> 25000."""
         number = read(self.run)
         if number is None or number.exponent < 0 or self.sign or self.nth:
             return None
-        power = split_scale(self.run)[1]
-        found = _HALF.match(self.text, self.end)
+        whole, power = number.mantissa * 10**number.exponent, split_scale(self.run)[1]
         if power >= 4 and self.text.startswith("半", self.end):
-            found, half, unit = None, self.end, ""
-            number = Number(number.mantissa * 10**number.exponent * 10 + 5 * 10**power, -1).scaled(
-                0
-            )
-            end = self.end + 1
-        elif found:
-            unit, end, half = found["unit"][:-1], found.end(), found.end() - 1
-            number = Number(number.mantissa * 10**number.exponent * 10 + 5, -1)
+            unit, end, number = "", self.end + 1, Number(whole + 5 * 10 ** (power - 1))
+        elif found := _HALF.match(self.text, self.end):
+            unit, end, number = found["unit"][:-1], found.end(), Number(10 * whole + 5, -1)
         else:
             return None
-        if unit != "个" and begins_word(self.text, half):
+        if self.text[end : end + 1] in _DIGITS | _NUMERAL or (
+            unit != "个" and begins_word(self.text, end - 1)
+        ):
             return None
         self.end = self.last = end
-        number = number.scaled(1).scaled(-1) if not unit else number
-        return write(number, self.policy) + unit
+        return self._write(number, unit) + unit
 
     def _rest(self) -> str | None:
         """三块五 -> 3.5块, 一米八 -> 1.8米."""

@@ -30,12 +30,13 @@ UNIT = re.compile("|".join(sorted(f"{QUANTITIES}|{PLACES}".split("|"), key=len, 
 _OWN = frozenset(
     re.findall(
         r"\w+",
-        "十分 十万分 十二分 十一 二百五 两点一线 三次元 三分天下 三分热度 九分裤 十七大 十三香 十三妹 "
-        "十三阿哥 三折页 三把火 三只松鼠 张三 王五 赵六",
+        "十分 十万分 十二分 十一 二百五 两点一线 三次元 三分天下 三分热度 九分裤 十七大 十三香 "
+        "十三妹 十三阿哥 三折页 三把火 三只松鼠 张三 王五 赵六",
     )
 )
 _MERE_COUNT = re.compile(
-    rf"第?[{CHARACTERS}][{CHARACTERS}点]*(?:分之[{CHARACTERS}点]+)?[多余几来]?(?:{UNIT.pattern}|度)?半?"
+    rf"第?[{CHARACTERS}][{CHARACTERS}点]*(?:分之[{CHARACTERS}点]+)?[多余几来]?(?:个半)?"
+    rf"(?:{UNIT.pattern}|度)?半?"
 )
 _WINDOW = 8  # characters of the longest dictionary word that is looked for
 

@@ -60,7 +60,7 @@ def read(numeral: str) -> Number | None:
     """The value of a whole numeral, e.g. 十二万三千, 三点五亿, 3千5百, 1.5 million; None if it
     is none. A string of digits (二〇二四) is no numeral here, see `read_digits`.
     """
-    if len(numeral) > LONGEST:
+    if not numeral or len(numeral) > LONGEST:
         return None
     if numeral[:1].isascii():
         return _read_arabic(numeral)
@@ -120,7 +120,7 @@ def write(number: Number, policy: Policy) -> str:
     Scientific is always exact and only used from 10**4 on and where it is shorter than the digits:
     20000 is 2e4, 12345 stays.
     """
-    digits = str(abs(number.mantissa)) + "0" * number.exponent
+    digits = str(abs(number.mantissa) * 10 ** max(number.exponent, 0))
     sign = "-" if number.mantissa < 0 else ""
     decimals = max(-number.exponent, 0)
     digits = digits.rjust(decimals + 1, "0")
