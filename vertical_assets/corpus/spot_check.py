@@ -329,7 +329,8 @@ def _said(annotation: Mapping[str, Any]) -> dict[str, str]:
         if result["from_name"] == "verdict":
             said["verdict"] = result["value"]["choices"][0]
         elif result["from_name"] == "comment":
-            said["comment"] = "\n".join(result["value"]["text"])
+            text = result["value"]["text"]
+            said["comment"] = text if isinstance(text, str) else "\n".join(text)
     return said
 
 
