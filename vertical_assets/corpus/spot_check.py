@@ -86,7 +86,7 @@ def draw_sample(documents: Iterable[pa.RecordBatch], size: int, seed: int) -> pa
     for batch in documents:
         columns = [batch[name].to_pylist() for name in ("doc_id", "source", "language")]
         for row, (doc_id, source, language) in enumerate(zip(*columns, strict=True)):
-            rank = -xxhash.xxh3_64_intdigest(f"{seed}\0{doc_id}")
+            rank = -xxhash.xxh3_64_intdigest(f"{seed}\0{doc_id}".encode())
             heap = least[source, language]
             counts[source, language] += 1
             if len(heap) < size:
