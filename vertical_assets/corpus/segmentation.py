@@ -165,9 +165,9 @@ def read_dictionary(dictionary: Dictionary, data: UPath) -> dict[str, int | None
     try:
         lines = content.decode(encoding).splitlines()
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        broken = content.count(b"\n", 0, error.start) + 1
         raise SourceError(
-            f"dictionary {file}, line {line}: bytes that are no {encoding} text; save it as UTF-8"
+            f"dictionary {file}, line {broken}: bytes that are no {encoding} text; save it as UTF-8"
         ) from error
     terms: dict[str, int | None] = {}
     for number, line in enumerate(lines, 1):

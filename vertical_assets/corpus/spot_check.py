@@ -41,7 +41,7 @@ CSV_NAME, TASKS_NAME, CONFIG_NAME = "sample.csv", "label_studio_tasks.json", "la
 COLUMNS = ("doc_id", "source", "text", "verdict", "comment")
 # A cell that starts so is a formula to a spreadsheet (OWASP, "CSV Injection"); an apostrophe
 # before it makes it text. One that starts with an apostrophe gets a second, to be read back right.
-_FORMULA = tuple("=+-@\t\r＝＋－＠")
+_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 CELL_CHARS = 32_000  # Excel's limit is 32,767
 
 

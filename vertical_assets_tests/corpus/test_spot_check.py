@@ -96,12 +96,15 @@ HOSTILE = [
 
 def test_cells_are_no_formulas_and_are_read_back_right(tmp_path: Path) -> None:
     rows = [document(n, text=text) for n, text in enumerate([*HOSTILE, "长" * 40_000])]
-    exported, *_ = export_sample(sample_of(rows, 50), UPath(tmp_path / "spot_check"))
-    assert Path(exported).read_bytes().startswith(b"\xef\xbb\xbf")
-    with Path(exported).open(encoding="utf-8-sig", newline="") as file:
+    export_sample(sample_of(rows, 50), UPath(tmp_path / "spot_check"))
+    exported = tmp_path / "spot_check" / CSV_NAME
+    assert exported.read_bytes().startswith(b"\xef\xbb\xbf")
+    with exported.open(encoding="utf-8-sig", newline="") as file:
         written = {row["doc_id"]: row for row in csv.DictReader(file)}
     assert list(written["d0"]) == ["doc_id", "source", "text", "verdict", "comment"]
-    assert not any(row["text"].startswith(("=", "+", "-", "@", "\t")) for row in written.values())
+    assert not any(
+        row["text"].startswith(("=", "+", "-", "@", "\t", "\n")) for row in written.values()
+    )
     assert len(written[f"d{len(HOSTILE)}"]["text"]) == CELL_CHARS + 1
     # Somebody copies every text into the comment and saves the file under another name.
     judged = tmp_path / "verdicts_anna.csv"
