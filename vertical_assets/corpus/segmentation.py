@@ -3,8 +3,8 @@
 Occurrences of terms are found first: leftmost, of those the longest, not overlapping, letter case
 aside (Aho and Corasick, "Efficient string matching", 1975). Where a term begins or ends with a
 letter or digit of a script that puts spaces between words, no such letter or digit may stand
-beside it: `ECG` is not in `ECGs`, `维生素B1` not in `维生素B12`. Each occurrence is one word. What is
-between them is cut by jieba's model (dictionary, word graph, hidden Markov model) where it is
+beside it: `ECG` is not in `ECGs`, nor `维生素B1` in `维生素B12`. Each occurrence is one word. What
+is between them is cut by jieba's model (dictionary, word graph, hidden Markov model) where it is
 Chinese, and into words, numbers and signs elsewhere. The words joined are the text.
 """
 
@@ -166,9 +166,9 @@ def read_dictionary(dictionary: Dictionary, data: UPath) -> dict[str, int | None
     try:
         lines = content.decode(encoding).splitlines()
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        broken = content.count(b"\n", 0, error.start) + 1
         raise SourceError(
-            f"dictionary {file}, line {line}: bytes that are no {encoding} text; save it as UTF-8"
+            f"dictionary {file}, line {broken}: bytes that are no {encoding} text; save it as UTF-8"
         ) from error
     terms: dict[str, int | None] = {}
     for number, line in enumerate(lines, 1):
