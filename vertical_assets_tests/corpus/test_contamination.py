@@ -54,7 +54,7 @@ some_texts = st.lists(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=25)
 @given(some_texts, some_texts, st.integers(1, 10), st.sampled_from(["word", "character"]))
 def test_finds_exactly_what_the_definition_says(
     tests: list[str], corpus: list[str], ngram: int, unit: str

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vertical_assets.corpus.privacy_budget import BudgetExhaustedError, Ledger, composed
@@ -75,6 +75,7 @@ def test_many_small_releases_cost_less_than_their_sum(tmp_path: Path) -> None:
     assert paid == 104
 
 
+@settings(max_examples=40)
 @given(epsilons=epsilons)
 def test_composition_is_no_better_than_opendp_allows(epsilons: list[float]) -> None:
     from opendp.combinators import make_zCDP_to_approxDP
@@ -94,6 +95,7 @@ def test_composition_is_no_better_than_opendp_allows(epsilons: list[float]) -> N
         assert together >= make_zCDP_to_approxDP(gaussian).map(1.0).epsilon(delta=1e-5)
 
 
+@settings(max_examples=40)
 @given(epsilons=epsilons, budget=st.floats(0.1, 5.0))
 def test_what_is_left_is_what_composes_to_the_budget(
     epsilons: list[float], budget: float, tmp_path_factory: pytest.TempPathFactory

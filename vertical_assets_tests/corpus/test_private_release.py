@@ -58,7 +58,7 @@ def noise(
 def test_noise_is_laplace_of_scale_sensitivity_by_epsilon(
     ledger: Ledger, epsilon: float, max_documents: int
 ) -> None:
-    size = 20_000
+    size = 6_000
     errors = noise(ledger, epsilon, size, max_documents)
     # Discrete Laplace: P(x) ~ p^|x| with p = exp(-1 / scale); mean and variance of |x| follow.
     p = math.exp(-epsilon / max_documents)
@@ -70,7 +70,7 @@ def test_noise_is_laplace_of_scale_sensitivity_by_epsilon(
 
 
 def test_accuracy_is_met_95_times_in_100_and_follows_from_the_scale(ledger: Ledger) -> None:
-    size = 20_000
+    size = 6_000
     groups = [f"g{number}" for number in range(size)]
     table = release_counts(CORPUS.slice(0, 0), ledger, "v", 0.2, "source", groups, 2)
     accuracy = table["accuracy"][0].as_py()
