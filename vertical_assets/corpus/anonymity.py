@@ -1,14 +1,9 @@
-"""k-anonymity: what is said of authors is widened until at least k people share it (SPEC X1).
+"""Anonymity: what documents say of their authors, said so that k people share it (SPEC X1).
 
-Top-down over the hierarchies of the YAML: all start as `*`; step by step a group says more of one
-attribute, the one that wins back most information, as long as nobody ends in a group of fewer
-than k. So one rare value costs its own neighbours only (multidimensional recoding: LeFevre et
-al., "Mondrian Multidimensional K-Anonymity", 2006; top-down: Fung et al., "Top-Down Specialization
-for Information and Privacy Preservation", 2005). pycanon judges the result.
+`generalisation` widens the values, pycanon judges the result, and `meta` carries the wider ones.
 """
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +13,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from vertical_assets.corpus.generalisation import (
+    SUPPRESSED,
+    Generalised,
+    distinct,
+    generalise,
+    number_of,
+)
 from vertical_assets.spec.corpus import Attributes
 from vertical_assets.store.contracts import AUTHOR_ATTRIBUTES
 
-SUPPRESSED = "*"
 JUDGED_CLASSES = 5
 QUANTILES = 100
-
-Steps = Sequence[float] | Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -43,15 +42,6 @@ class Anonymity:
     l: int | None  # noqa: E741 - the literature's name; None also where nothing is sensitive
     t: float | None
     unplaced: Mapping[str, int]  # attribute -> people whose value its hierarchy doesn't know
-
-
-@dataclass(frozen=True)
-class Generalised:
-    """The quasi-identifiers of each person as they may be said, and `people`, the class's size."""
-
-    rows: pa.Table
-    information_loss: float
-    unplaced: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -139,182 +129,8 @@ def person_of(doc_id: pa.ChunkedArray, author_id: pa.ChunkedArray) -> pa.Chunked
 
 def _text(value: object) -> str | None:
     if value is None or isinstance(value, str):
-        return value.strip() or None if value else None
+        return (value or "").strip() or None
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
-
-
-def generalise(people: pa.Table, attributes: Attributes) -> Generalised:
-    """Widens the quasi-identifiers until at least k people share each combination.
-
-    What becomes of a row doesn't depend on the order of the rows. A missing value is a value. A
-    value that its hierarchy doesn't know, e.g. a word among numbers, is said exactly or not at
-    all. Of fewer than k people in all nothing is said.
-
-    Args:
-        people: a row for each person, with a column of strings for each quasi-identifier.
-        attributes: k and the hierarchies.
-    """
-    names = attributes.quasi_identifiers
-    trees = [_Tree.of(people[name], attributes.hierarchies.get(name, ())) for name in names]
-    first, row = distinct([people[name] for name in names])
-    codes = np.stack([tree.codes[first] for tree in trees], axis=1)
-    weights = np.bincount(row, minlength=len(first))
-    depths = _specialise(codes, weights, trees, attributes.k)
-    values, lost = [], 0.0
-    for a, tree in enumerate(trees):
-        nodes = tree.nodes[codes[:, a], depths[:, a]]
-        values.append(pa.array(tree.labels, pa.string()).take(pa.array(nodes)))
-        lost += float(weights @ tree.losses[codes[:, a], depths[:, a]])
-    _, classes = distinct(values)
-    sizes = np.bincount(classes, weights)[classes].astype(np.int64)
-    return Generalised(
-        pa.table([*values, pa.array(sizes)], names=[*names, "people"]).take(pa.array(row)),
-        lost / max(1, people.num_rows) / len(names),
-        {
-            name: int(tree.unplaced[tree.codes].sum())
-            for name, tree in zip(names, trees, strict=True)
-            if tree.unplaced.any()
-        },
-    )
-
-
-def _specialise(
-    codes: NDArray[np.int64], weights: NDArray[np.int64], trees: Sequence["_Tree"], k: int
-) -> NDArray[np.int64]:
-    """How deep in its tree each value of each distinct row may be said; all groups step at once.
-
-    In a step, the children of a group's node that hold k people leave it as groups of their own.
-    The others stay behind together, with the smallest of the leavers where they are too few.
-    """
-    depths = np.zeros_like(codes)
-    group = np.zeros(len(codes), np.int64)
-    while len(codes):
-        groups = int(group.max()) + 1
-        best = np.full(groups, -1.0)
-        leaves = np.zeros(len(codes), bool)
-        chosen = np.zeros(groups, np.int64)
-        for a, tree in enumerate(trees):
-            last = tree.nodes.shape[1] - 1
-            deeper = np.minimum(depths[:, a] + 1, last)
-            kids, kid = np.unique(
-                group * len(tree.labels) + tree.nodes[codes[:, a], deeper], return_inverse=True
-            )
-            sizes = np.bincount(kid, weights)
-            owner = kids // len(tree.labels)
-            enough = sizes >= k
-            behind = np.bincount(owner, np.where(enough, 0, sizes), groups)
-            ranked = np.lexsort((sizes, owner))
-            ranked = ranked[enough[ranked]]
-            smallest = ranked[np.unique(owner[ranked], return_index=True)[1]]
-            short = (behind[owner[smallest]] > 0) & (behind[owner[smallest]] < k)
-            enough[smallest[short]] = False
-            moves = enough[kid] & (depths[:, a] < last)
-            losses = tree.losses[codes[:, a]]
-            rows = np.arange(len(codes))
-            won = weights * moves * (losses[rows, depths[:, a]] - losses[rows, deeper])
-            gain = np.where(np.bincount(group, moves, groups) > 0, 0.0, -1.0)
-            gain += np.bincount(group, won, groups)
-            better = gain > best
-            best[better], chosen[better] = gain[better], a
-            leaves = np.where(better[group], moves, leaves)
-        if best.max() < 0.0:
-            break
-        step = leaves & (best[group] >= 0.0)
-        attribute = chosen[group]
-        depths[step, attribute[step]] += 1
-        widest = max(len(tree.labels) for tree in trees) + 1
-        node = np.zeros(len(codes), np.int64)
-        for a, tree in enumerate(trees):
-            mine = step & (attribute == a)
-            node[mine] = tree.nodes[codes[mine, a], depths[mine, a]] + 1
-        group = np.unique(group * widest + node, return_inverse=True)[1]
-    return depths
-
-
-@dataclass(frozen=True)
-class _Tree:
-    """An attribute's hierarchy over the values that occur: each value's way from `*` to itself."""
-
-    codes: NDArray[np.int64]  # row -> value
-    nodes: NDArray[np.int64]  # value, depth -> label
-    losses: NDArray[np.float64]  # value, depth -> NCP of being said that widely
-    labels: list[str | None]
-    unplaced: NDArray[np.bool_]  # value -> whether the hierarchy doesn't know it
-
-    @classmethod
-    def of(cls, column: pa.ChunkedArray, steps: Steps) -> "_Tree":
-        """Losses are the normalised certainty penalty (Xu et al., "Utility-Based Anonymization
-        Using Local Recoding", 2006): a range's share of the whole range, or the share of the
-        values that a wider word covers; 0 for an exact value, 1 for `*`.
-        """
-        values = sorted(column.unique().to_pylist(), key=lambda value: (value is not None, value))
-        codes = pc.index_in(column, pa.array(values, pa.string())).to_numpy().astype(np.int64)
-        ways = [_way(value, steps) for value in values]
-        depth = max((len(way) for way in ways), default=1)
-        padded = [way + way[-1:] * (depth - len(way)) for way in ways]
-        labels = list(dict.fromkeys(label for way in padded for label in way))
-        number = {label: i for i, label in enumerate(labels)}
-        nodes = np.array([[number[label] for label in way] for way in padded], np.int64)
-        nodes = nodes.reshape(len(values), depth)
-        losses = np.zeros(nodes.shape)
-        if isinstance(steps, Mapping):
-            for d in range(depth):
-                covered = np.bincount(nodes[:, d], minlength=len(labels))[nodes[:, d]]
-                losses[:, d] = np.where(covered > 1, covered / max(1, len(values)), 0.0)
-        elif steps:
-            numbers = [x for x in map(_number, values) if x is not None]
-            span = max(numbers, default=0.0) - min(numbers, default=0.0)
-            placed = np.array([len(way) > 2 for way in ways], bool)
-            for d, width in enumerate(reversed(steps), 1):
-                losses[placed, d] = min(1.0, width / span) if span else 1.0
-        losses[nodes == number.get(SUPPRESSED, -1)] = 1.0
-        known = set(steps.values()) if isinstance(steps, Mapping) else set()
-        unplaced = np.array(
-            [
-                bool(steps) and value is not None and len(way) < 3 and value not in known
-                for value, way in zip(values, ways, strict=True)
-            ],
-            bool,
-        )
-        return cls(codes, nodes, losses, labels, unplaced)
-
-
-def _way(value: str | None, steps: Steps) -> list[str | None]:
-    """A value's generalisations, widest first, the value itself last."""
-    if value is None:
-        return [SUPPRESSED, None]
-    if isinstance(steps, Mapping):
-        way = [value]
-        while way[-1] in steps:
-            way.append(steps[way[-1]])
-    elif steps and (x := _number(value)) is not None:
-        way = [f"{x:.12g}"]
-        narrowest = math.floor(x / steps[0] + 1e-9)
-        for width in steps:
-            low = narrowest // round(width / steps[0]) * width
-            way.append(f"[{low:.12g}, {low + width:.12g})")
-    else:
-        way = [value]
-    return [SUPPRESSED, *(label for label in reversed(way) if label != SUPPRESSED)]
-
-
-def _number(value: str | None) -> float | None:
-    try:
-        number = float(value or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def distinct(columns: Sequence[pa.ChunkedArray]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows that stand for the distinct combinations, in order of their values, and each row's."""
-    rows = len(columns[0])
-    codes = np.zeros(rows, np.int64)
-    for column in columns:
-        ranks = pc.rank(column, tiebreaker="dense").to_numpy()
-        joint = codes * (rows + 1) + ranks.astype(np.int64)
-        _, first, codes = np.unique(joint, return_index=True, return_inverse=True)
-    return first, codes
 
 
 def judge(people: pa.Table, generalised: Generalised, attributes: Attributes) -> Anonymity:
@@ -375,11 +191,11 @@ def judge(people: pa.Table, generalised: Generalised, attributes: Attributes) ->
 def _sensitive(column: pa.ChunkedArray) -> tuple[NDArray[np.object_], NDArray[Any]]:
     """The values as words, and as what t compares: numbers where all are (distance in order)."""
     words = np.array(column.fill_null("").to_pylist(), object)
-    numbers = np.array([_number(word) for word in words], float)
-    distinct = np.unique(numbers)
-    if np.isnan(numbers).any() or len(distinct) < 2:
+    numbers = np.array([number_of(word) for word in words], float)
+    different = len(np.unique(numbers))
+    if np.isnan(numbers).any() or different < 2:
         return words, words
-    if len(distinct) > QUANTILES:
+    if different > QUANTILES:
         cuts = np.quantile(numbers, np.arange(1, QUANTILES) / QUANTILES)
         numbers = np.searchsorted(np.unique(cuts), numbers, side="right").astype(float)
     return words, numbers

@@ -22,10 +22,9 @@ from vertical_assets.store.contracts import CONTAMINATION
 NGRAM = 13
 # Brown et al. take no n-gram of fewer than 8 words: anything shorter is found by chance.
 SHORTEST = 8
-_SAME_TEXT = 2.0  # in place of an overlap
-_EXACT = 1 << 62
-_WHOLE = np.uint64(0xD1B54A32D192ED03)  # tells a whole text's key from an n-gram's
-_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: the golden ratio, as in splitmix64
+_SAME_TEXT = 1 << 62  # in place of a number of n-grams
+_WHOLE = 0xD1B54A32D192ED03  # tells a whole text's key from an n-gram's
+_BASE = 0x9E3779B97F4A7C15  # odd: the golden ratio, as in splitmix64
 _PLANE = 1 << 16
 
 
@@ -69,14 +68,15 @@ def find_contamination(
     found: list[pa.RecordBatch] = []
     for batch in documents:
         kept = batch.filter(pc.invert(pc.is_in(batch["doc_id"], passed_over)))
-        rows, who, overlap = index.search(kept["text"], pc.index_in(kept["doc_id"], item_ids))
+        row, item, shared = index.search(kept["text"], pc.index_in(kept["doc_id"], item_ids)).T
+        overlap = np.minimum(1.0, shared / np.maximum(1, index.sizes[item]))
         found.append(
             pa.RecordBatch.from_arrays(
                 [
-                    item_ids.take(pa.array(who)),
-                    kept["doc_id"].take(pa.array(rows)),
-                    pa.array(np.minimum(overlap, 1.0)),
-                    pc.if_else(pa.array(overlap == _SAME_TEXT), "exact", "ngram"),
+                    item_ids.take(pa.array(item)),
+                    kept["doc_id"].take(pa.array(row)),
+                    pa.array(overlap),
+                    pc.if_else(pa.array(shared == _SAME_TEXT), "exact", "ngram"),
                 ],
                 schema=CONTAMINATION,
             )
@@ -126,15 +126,24 @@ class _Index:
     @classmethod
     def of(cls, texts: pa.Array, ngram: int, by_word: bool) -> "_Index":
         points, starts = _points(texts)
-        pairs, widths = _item_grams(points, starts, _folded(), by_word, ngram, min(SHORTEST, ngram))
+        powers = np.array([pow(_BASE, width, 1 << 64) for width in range(ngram + 1)], np.uint64)
+        pairs = np.empty((len(points) + 2 * len(texts), 2), np.uint64)
+        widths = np.zeros(len(texts), np.int64)
+        filled = _item_grams(
+            points, starts, _folded(), by_word, _room(starts), ngram, min(SHORTEST, ngram), powers,
+            pairs, widths,
+        )  # fmt: skip
+        pairs = pairs[:filled]
         pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
         repeated = (pairs[1:] == pairs[:-1]).all(axis=1)
         pairs = pairs[~np.append(False, repeated)[: len(pairs)]]
         keys, first = np.unique(pairs[:, 0], return_index=True)
         items = pairs[:, 1].astype(np.int64)
+        slots = np.full(1 << (4 * len(keys) + 7).bit_length(), -1, np.int32)
+        _fill(keys, slots)
         return cls(
             keys,
-            _slots(keys),
+            slots,
             np.append(first, len(pairs)).astype(np.int64),
             items,
             # One key of each item stands for its whole text.
@@ -143,22 +152,31 @@ class _Index:
             by_word,
         )
 
-    def search(
-        self, texts: pa.Array, own: pa.Array
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """(row, item, overlap or `_SAME_TEXT`) of every find; `own` is a row's own item."""
-        return _search(
-            *_points(texts),
-            _folded(),
-            pc.fill_null(own, -1).to_numpy().astype(np.int64),
-            self.by_word,
-            self.keys,
-            self.slots,
-            self.offsets,
-            self.items,
-            self.sizes,
-            self.widths,
-        )
+    def search(self, texts: pa.Array, own: pa.Array) -> NDArray[np.int64]:
+        """Rows (text, item, n-grams shared or `_SAME_TEXT`); a text's `own` item is left out."""
+        points, starts = _points(texts)
+        owns = pc.fill_null(own, -1).to_numpy().astype(np.int64)
+        powers = np.array([pow(_BASE, int(width), 1 << 64) for width in self.widths], np.uint64)
+        seen = np.full(len(self.keys), -1, np.int64)
+        touched, shared = np.zeros((2, len(self.sizes)), np.int64)
+        rows = np.empty((len(self.sizes) + len(texts), 3), np.int64)
+        found, following = [rows[:0]], 0
+        while following < len(texts):
+            filled, following = _search(
+                points, starts, _folded(), self.by_word, _room(starts), owns, following,
+                self.keys, self.slots, self.offsets, self.items, self.widths, powers,
+                seen, touched, shared, rows,
+            )  # fmt: skip
+            found.append(rows[:filled].copy())
+        return np.concatenate(found)
+
+
+def _room(offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Room for the sums of the longest text."""
+    return np.zeros(np.diff(offsets).max(initial=0) + 2, np.uint64)
+
+
+# Arrays come from outside, all of one kind: so the kernels compile in seconds.
 
 
 @numba.njit(cache=True)
@@ -167,136 +185,100 @@ def _sums(points, start, end, folded, by_word, sums):  # type: ignore[no-untyped
     size = 0
     unit = np.uint64(0)
     for j in range(start, end):
-        point = folded[points[j]] if points[j] < len(folded) else points[j]
+        point = points[j]
+        if point < len(folded):
+            point = folded[point]
         if point:
             unit = _mix(unit + np.uint64(point) + np.uint64(1))
-        if unit and not (by_word and point):
-            sums[size + 1] = sums[size] * _BASE + unit
+        if unit and not (by_word and point and j + 1 < end):
+            sums[size + 1] = sums[size] * np.uint64(_BASE) + unit
             size += 1
             unit = np.uint64(0)
-    if unit:
-        sums[size + 1] = sums[size] * _BASE + unit
-        size += 1
     return size
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True)
 def _key(sums, start, width, power):  # type: ignore[no-untyped-def]
     return _mix(sums[start + width] - sums[start] * power + np.uint64(width))
 
 
 @numba.njit(cache=True)
-def _power(width):  # type: ignore[no-untyped-def]
-    power = np.uint64(1)
-    for _ in range(width):
-        power *= _BASE
-    return power
-
-
-@numba.njit(cache=True)
-def _longest(offsets):  # type: ignore[no-untyped-def]
-    longest = 0
-    for i in range(len(offsets) - 1):
-        longest = max(longest, offsets[i + 1] - offsets[i])
-    return longest
-
-
-@numba.njit(cache=True)
-def _item_grams(points, offsets, folded, by_word, ngram, shortest):  # type: ignore[no-untyped-def]
-    """(n-gram, item) pairs, the whole text's key among them, and the width of each item's."""
-    count = len(offsets) - 1
-    pairs = np.empty((len(points) + 2 * count, 2), np.uint64)
-    widths = np.zeros(count, np.int64)
-    sums = np.zeros(_longest(offsets) + 2, np.uint64)
+def _item_grams(  # type: ignore[no-untyped-def]
+    points, offsets, folded, by_word, sums, ngram, shortest, powers, pairs, widths
+):
+    """Fills (n-gram, item) pairs, the whole text's key among them, and each item's width."""
     filled = 0
-    for i in range(count):
+    for i in range(len(offsets) - 1):
         size = _sums(points, offsets[i], offsets[i + 1], folded, by_word, sums)
         if size == 0:
             continue
-        pairs[filled, 0], pairs[filled, 1] = _mix(sums[size] + _WHOLE), i
+        pairs[filled, 0] = _mix(sums[size] + np.uint64(_WHOLE))
+        pairs[filled, 1] = i
         filled += 1
         width = min(ngram, size)
         if width < shortest:
             continue
         widths[i] = width
-        power = _power(width)
         for j in range(size - width + 1):
-            pairs[filled, 0], pairs[filled, 1] = _key(sums, j, width, power), i
+            pairs[filled, 0] = _key(sums, j, width, powers[width])
+            pairs[filled, 1] = i
             filled += 1
-    return pairs[:filled].copy(), widths
+    return filled
 
 
 @numba.njit(cache=True)
-def _slots(keys):  # type: ignore[no-untyped-def]
-    size = 8
-    while size < 4 * len(keys):
-        size *= 2
-    mask = np.uint64(size - 1)
-    slots = np.full(size, -1, np.int32)
-    for number in range(len(keys)):
-        slot = keys[number] & mask
-        while slots[slot] >= 0:
-            slot = (slot + np.uint64(1)) & mask
-        slots[slot] = number
-    return slots
-
-
-@numba.njit(cache=True, inline="always")
 def _find(keys, slots, key):  # type: ignore[no-untyped-def]
+    """(slot, number of the key or -1)."""
     mask = np.uint64(len(slots) - 1)
     slot = key & mask
     while slots[slot] >= 0:
         if keys[slots[slot]] == key:
-            return slots[slot]
+            return slot, slots[slot]
         slot = (slot + np.uint64(1)) & mask
-    return -1
+    return slot, -1
+
+
+@numba.njit(cache=True)
+def _fill(keys, slots):  # type: ignore[no-untyped-def]
+    for number in range(len(keys)):
+        slots[_find(keys, slots, keys[number])[0]] = number
 
 
 @numba.njit(cache=True)
 def _search(  # type: ignore[no-untyped-def]
-    points, offsets, folded, own, by_word, keys, slots, starts, items, sizes, widths
-):
-    """Rows (document, item, overlap, exact) of everything that is found."""
-    seen = np.full(len(keys), -1, np.int64)  # the document that an n-gram was last met in
-    shared = np.zeros(len(sizes), np.int64)
-    touched = np.empty(len(sizes), np.int64)
-    powers = np.empty(len(widths), np.uint64)
-    for w in range(len(widths)):
-        powers[w] = _power(widths[w])
-    sums = np.zeros(_longest(offsets) + 2, np.uint64)
-    rows = np.empty((64, 2), np.int64)
-    overlap = np.empty(64, np.float64)
+    points, offsets, folded, by_word, sums, own, first,
+    keys, slots, starts, items, widths, powers, seen, touched, shared, rows,
+):  # fmt: skip
+    """Fills rows from text `first` on, as far as they reach; returns (filled, following text)."""
     filled = 0
-    for i in range(len(offsets) - 1):
+    for i in range(first, len(offsets) - 1):
+        if filled + len(shared) > len(rows):
+            return filled, i
         size = _sums(points, offsets[i], offsets[i + 1], folded, by_word, sums)
         met = 0
         for w in range(len(widths)):
             for j in range(size - widths[w] + 1):
-                number = _find(keys, slots, _key(sums, j, widths[w], powers[w]))
-                if number < 0 or seen[number] == i:
-                    continue
-                seen[number] = i
-                for k in range(starts[number], starts[number + 1]):
-                    if shared[items[k]] == 0:
-                        touched[met] = items[k]
-                        met += 1
-                    shared[items[k]] += 1
-        whole = _find(keys, slots, _mix(sums[size] + _WHOLE)) if size else -1
-        if whole >= 0:
-            for k in range(starts[whole], starts[whole + 1]):
+                key = _key(sums, j, widths[w], powers[w])
+                number = _find(keys, slots, key)[1]
+                if number >= 0 and seen[number] != i:  # an n-gram counts once a text
+                    seen[number] = i
+                    for k in range(starts[number], starts[number + 1]):
+                        if shared[items[k]] == 0:
+                            touched[met] = items[k]
+                            met += 1
+                        shared[items[k]] += 1
+        number = _find(keys, slots, _mix(sums[size] + np.uint64(_WHOLE)))[1] if size else -1
+        if number >= 0:
+            for k in range(starts[number], starts[number + 1]):
                 if shared[items[k]] == 0:
                     touched[met] = items[k]
                     met += 1
-                shared[items[k]] = _EXACT
+                shared[items[k]] = _SAME_TEXT
         for k in range(met):
-            item = touched[k]
-            if item != own[i]:
-                if filled == len(rows):
-                    rows = np.concatenate((rows, np.empty_like(rows)))
-                    overlap = np.concatenate((overlap, np.empty_like(overlap)))
-                rows[filled, 0], rows[filled, 1] = i, item
-                exact = shared[item] == _EXACT
-                overlap[filled] = _SAME_TEXT if exact else shared[item] / sizes[item]
+            if touched[k] != own[i]:
+                rows[filled, 0] = i
+                rows[filled, 1] = touched[k]
+                rows[filled, 2] = shared[touched[k]]
                 filled += 1
-            shared[item] = 0
-    return rows[:filled, 0].copy(), rows[:filled, 1].copy(), overlap[:filled].copy()
+            shared[touched[k]] = 0
+    return filled, len(offsets) - 1
