@@ -115,6 +115,7 @@ def source_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
 
 def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[dg.AssetObservation]:
     """Observations of source and label files whose content is not the one last seen."""
+    from vertical_assets.corpus.review.verdicts import verdict_fingerprint
     from vertical_assets.corpus.sources import fingerprints
     from vertical_assets.labels.annotations import label_fingerprint
 
@@ -122,6 +123,7 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
         (dg.AssetKey([spec.name, "source_files"]), name): version
         for name, version in fingerprints(spec).items()
     }
+    found[(dg.AssetKey([spec.name, "verdict_files"]), ALL_FILES)] = verdict_fingerprint(spec)
     if spec.annotation.path is not None:
         found[(dg.AssetKey([spec.name, "label_files"]), ALL_FILES)] = label_fingerprint(spec)
     for (key, partition), version in found.items():

@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from vertical_assets.corpus.authors import assets as authors
+from vertical_assets.corpus.review import assets as review
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
 from vertical_assets.store.io_managers import (
@@ -25,7 +27,14 @@ def sources_of(spec: VerticalSpec) -> dg.StaticPartitionsDefinition:
 
 def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """The corpus assets of one vertical."""
-    return [*collecting(spec), *sorting(spec), *cleaning(spec), *deduplicating(spec)]
+    return [
+        *collecting(spec),
+        *sorting(spec),
+        *authors.build_assets(spec, STAGE),
+        *cleaning(spec),
+        *deduplicating(spec),
+        *review.build_assets(spec, STAGE),
+    ]
 
 
 def collecting(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -199,6 +208,9 @@ def sorting(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     """clean_corpus."""
     key = [spec.name, "clean_corpus"]
+    ins = {"valid_corpus": dg.AssetIn([spec.name, "valid_corpus"])}
+    if spec.deidentify.attributes is not None:
+        ins["author_attributes"] = dg.AssetIn([spec.name, "author_attributes"])
 
     @dg.asset(
         **spec.asset(
@@ -208,7 +220,7 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             reads=["deidentify", "clean", "language"],
             kinds={"parquet"},
         ),
-        ins={"valid_corpus": dg.AssetIn([spec.name, "valid_corpus"])},
+        ins=ins,
         check_specs=[
             dg.AssetCheckSpec(
                 "rows_conserved",
@@ -224,7 +236,7 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             ),
         ],
     )
-    def clean_corpus(valid_corpus: Table):
+    def clean_corpus(valid_corpus: Table, author_attributes: Table | None = None):
         """De-identified, normalised and segmented documents (SPEC X1, D9, D10).
 
         `changes` says what was replaced in each, by type and place, never the value itself.
@@ -235,7 +247,7 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.store.contracts import CLEAN_DOCUMENTS
 
         cleaned, folder = writer(spec, "clean_corpus", CLEAN_DOCUMENTS), drop_folder(spec.name)
-        clean(valid_corpus, spec, folder, cleaned)
+        clean(valid_corpus, spec, folder, cleaned, author_attributes)
         left = personal_data_left(cleaned.staged.batches(["text", "title"]), spec, folder)
         return stored(
             cleaned.close(),

@@ -15,6 +15,7 @@ import xxhash
 from numpy.typing import NDArray
 from upath import UPath
 
+from vertical_assets.corpus.authors.anonymity import replace_attributes
 from vertical_assets.corpus.cleaning import clean_batch
 from vertical_assets.corpus.dedup import SKETCHES, cluster, normalize, sketches
 from vertical_assets.corpus.diversity import diversity_figures
@@ -123,18 +124,50 @@ def mark_emptied(batch: pa.RecordBatch, policy: Clean) -> pa.RecordBatch:
     )
 
 
-def clean(valid: Table, spec: VerticalSpec, folder: UPath, cleaned: TableWriter) -> None:
-    """DOCUMENTS -> CLEAN_DOCUMENTS. Figures: changes by step and type."""
+def clean(
+    valid: Table,
+    spec: VerticalSpec,
+    folder: UPath,
+    cleaned: TableWriter,
+    authors: Table | None = None,
+) -> None:
+    """DOCUMENTS -> CLEAN_DOCUMENTS, with AUTHOR_ATTRIBUTES in `meta` where there are any.
+
+    Figures: changes by step and type.
+    """
     cleaning = Cleaning(spec, folder)
+    said = authors.read().combine_chunks() if authors else None
     for part in valid.parts():
-        key = key_of(cleaning.identity, part.digest)
+        attributes = None
+        if said is not None:
+            ids = pa.chunked_array([b["doc_id"] for b in part.batches(["doc_id"])], pa.string())
+            places = pc.index_in(ids, said["doc_id"])
+            attributes = said["attributes"].take(places).combine_chunks()
+        key = key_of(cleaning.identity, part.digest, digest_of(attributes))
         if cleaned.reuse(key):
             continue
         with cleaned.part(key) as written:
+            place = 0
             for batch in part.batches():
+                if attributes is not None and spec.deidentify.attributes is not None:
+                    batch = batch.set_column(
+                        batch.schema.get_field_index("meta"),
+                        batch.schema.field("meta"),
+                        replace_attributes(
+                            batch["meta"],
+                            attributes.slice(place, batch.num_rows),
+                            spec.deidentify.attributes,
+                        ),
+                    )
+                place += batch.num_rows
                 result, counts = cleaning(batch)
                 written.append(result)
                 written.figures.update(counts)
+
+
+def digest_of(values: pa.Array | None) -> str:
+    """Digest of a column of texts; empty where there is none."""
+    return "" if values is None else xxhash.xxh3_128_hexdigest(repr(values.to_pylist()).encode())
 
 
 def deduplicate(

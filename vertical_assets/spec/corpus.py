@@ -204,6 +204,9 @@ class Attributes(Strict):
     epsilon: Annotated[float, Field(gt=0)] = Field(
         default=1.0, description="Privacy budget of all released counts and means together."
     )
+    epsilon_per_release: Annotated[float, Field(gt=0)] = Field(
+        default=0.1, description="Part of it that a release for new data spends."
+    )
     delta: Annotated[float, Field(gt=0, lt=1)] = Field(default=1e-5, description="X1.")
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from upath import UPath
 
 from vertical_assets.corpus.segmentation import (
     Segmenter,
-    domain_segmenter,
+    domain_terms,
     read_dictionary,
     segment_batch,
 )
@@ -121,7 +121,7 @@ def test_real_terms_in_real_reviews_stay_whole() -> None:
     assert [len(terms) for terms in read] == [18_749, 3_830, 9_896]
     assert read[0]["精神"] == 606_946
     terms = sorted({term for terms in read for term in terms})
-    segmenter = domain_segmenter(Clean(dictionaries=dictionaries), UPath(folder))
+    segmenter = Segmenter(domain_terms(Clean(dictionaries=dictionaries), UPath(folder)))
     chance = random.Random(0)
     rows = [(row["text"], chance.choice(terms)) for row in reviews(400)]
     words = segment_batch(pa.array([f"{text}，{term}，{text}" for text, term in rows]), segmenter)
@@ -133,7 +133,7 @@ def test_real_terms_in_real_reviews_stay_whole() -> None:
 def test_terms_are_cleaned_as_the_texts_are(tmp_path: Path) -> None:
     (tmp_path / "terms.txt").write_text("ＣＴ血管造影\n")
     policy = Clean(dictionaries=(Dictionary(path="terms.txt"),))
-    assert "CT血管造影" in domain_segmenter(policy, UPath(tmp_path)).segment("做CT血管造影")
+    assert "CT血管造影" in Segmenter(domain_terms(policy, UPath(tmp_path))).segment("做CT血管造影")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])

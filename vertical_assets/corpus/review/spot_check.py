@@ -19,7 +19,7 @@ from statistics import NormalDist
 import pyarrow as pa
 import xxhash
 
-from vertical_assets.corpus.verdicts import VALID, VERDICTS
+from vertical_assets.corpus.review.verdicts import VALID, VERDICTS
 from vertical_assets.store.contracts import SPOT_CHECK, SPOT_VALIDITY
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from vertical_assets.corpus.verdicts import (
+from vertical_assets.corpus.review.verdicts import (
     CELL_CHARS,
     CONFIG_NAME,
     CSV_NAME,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vertical_assets.corpus.spot_check import draw_sample, judge, validity, wilson_interval
+from vertical_assets.corpus.review.spot_check import draw_sample, judge, validity, wilson_interval
 from vertical_assets.store.contracts import SPOT_CHECK, SPOT_VERDICTS
 
 Row = dict[str, Any]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vertical_assets.corpus.privacy_budget import BudgetExhaustedError, Ledger, composed
+from vertical_assets.corpus.authors.privacy_budget import BudgetExhaustedError, Ledger, composed
 from vertical_assets_tests.conftest import ROOT
 
 epsilons = st.lists(st.floats(1e-3, 2.0), max_size=50)
@@ -113,7 +113,7 @@ def test_processes_share_one_account(ledger: Ledger) -> None:
     script = f"""
 import sys
 from pathlib import Path
-from vertical_assets.corpus.privacy_budget import BudgetExhaustedError, Ledger
+from vertical_assets.corpus.authors.privacy_budget import BudgetExhaustedError, Ledger
 ledger = Ledger(Path({str(ledger.path)!r}), epsilon=1.0)
 refused = 0
 for number in range(10):

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vertical_assets.corpus.anonymity import author_attributes, judge, replace_attributes
-from vertical_assets.corpus.generalisation import generalise
+from vertical_assets.corpus.authors.anonymity import author_attributes, judge, replace_attributes
+from vertical_assets.corpus.authors.generalisation import generalise
 from vertical_assets.spec.corpus import Attributes
 
 REGIONS = {

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vertical_assets.corpus.anonymity import person_of
-from vertical_assets.corpus.generalisation import distinct
-from vertical_assets.corpus.privacy_budget import ROUNDING, Ledger, Rows
+from vertical_assets.corpus.authors.anonymity import person_of
+from vertical_assets.corpus.authors.generalisation import distinct
+from vertical_assets.corpus.authors.privacy_budget import ROUNDING, Ledger, Rows
 from vertical_assets.store.contracts import PRIVATE_RELEASE
 
 OTHER = "*"

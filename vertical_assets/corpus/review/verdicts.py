@@ -13,10 +13,12 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import pyarrow as pa
+import xxhash
 from upath import UPath
 
-from vertical_assets.corpus.sources import SAMPLE_BYTES, detect_encoding
-from vertical_assets.spec import SpotCheck
+from vertical_assets.corpus.encodings import SAMPLE_BYTES, detect_encoding
+from vertical_assets.corpus.sources import drop_folder
+from vertical_assets.spec import SpotCheck, VerticalSpec
 from vertical_assets.store.contracts import QUARANTINE, SPOT_VERDICTS
 
 VALID = "valid"
@@ -131,6 +133,14 @@ def verdict_files(policy: SpotCheck, data: UPath) -> list[UPath]:
     pattern = UPath(policy.verdicts)
     folder = data / str(pattern.parent) if not pattern.is_absolute() else pattern.parent
     return sorted(folder.glob(pattern.name), key=str) if folder.exists() else []
+
+
+def verdict_fingerprint(spec: VerticalSpec) -> str:
+    """Digest of the names and bytes of people's files."""
+    digest = xxhash.xxh3_128()
+    for file in verdict_files(spec.spot_check, drop_folder(spec.name)):
+        digest.update(f"{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def read_verdicts(files: Iterable[UPath]) -> Verdicts:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vertical_assets.corpus.generalisation import (
+from vertical_assets.corpus.authors.generalisation import (
     SUPPRESSED,
     Generalised,
     distinct,

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pytest
 from numpy.typing import NDArray
 
-from vertical_assets.corpus.privacy_budget import BudgetExhaustedError, Ledger
-from vertical_assets.corpus.private_release import release_counts, release_mean
+from vertical_assets.corpus.authors.privacy_budget import BudgetExhaustedError, Ledger
+from vertical_assets.corpus.authors.private_release import release_counts, release_mean
 from vertical_assets.store.contracts import PRIVATE_RELEASE
 
 SOURCES = ("forum", "news")

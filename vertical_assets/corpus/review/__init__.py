@@ -1,0 +1,1 @@
+"""review: a sample that people judge (SPEC D5)."""
