@@ -7,7 +7,6 @@ meet the recognisers. What is recorded is where and what kind, never the value.
 from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from vertical_assets.corpus.personal_data import Found, PersonalData
@@ -42,13 +41,11 @@ class Deidentified:
 def find_personal(texts: pa.Array, data: PersonalData) -> dict[int, list[Found]]:
     """Row -> what is personal in it; rows with nothing are left out."""
     folded = fold(texts)
-    masks = data.candidates(folded)
-    rows = np.flatnonzero(np.logical_or.reduce(list(masks.values()))) if masks else []
-    found = {}
-    for row in map(int, rows):
-        if each := data.find(folded[row], [name for name, mask in masks.items() if mask[row]]):
-            found[row] = each
-    return found
+    found = {
+        row: data.find(folded[row].as_py(), finders)
+        for row, finders in data.candidates(folded).items()
+    }
+    return {row: findings for row, findings in sorted(found.items()) if findings}
 
 
 def deidentify_batch(texts: pa.Array, data: PersonalData, pseudonyms: Pseudonyms) -> Deidentified:

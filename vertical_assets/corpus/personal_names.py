@@ -25,7 +25,7 @@ _COMPOUND = (
     "欧阳|上官|司马|诸葛|司徒|夏侯|皇甫|尉迟|公孙|慕容|令狐|宇文|长孙|端木|东方|西门|南宫|轩辕|独孤"
 )
 # What follows a surname's look-alike rather than stands in a given name; 某 hides one already.
-_NO_GIVEN = "的了是在和与及或等个位名有不说就都很也来去这那你我他她它们被把从到给让对还没吗呢吧啊着过得地某"
+_NO_GIVEN = "的了是在和与及或等个位名有不说就都很也来去这那你我他她它们被把从到给让对还没吗呢吧啊着过得地某老"
 _HAN = "[一-龥]"
 _GIVEN = rf"[^\x00-䷿龦-{chr(0x10FFFF)}{_NO_GIVEN}]"
 _ANY_SURNAME = f"(?:{_COMPOUND}|[{_SURNAME}{_WORDLIKE}])"
@@ -44,7 +44,7 @@ _CLEAR_LEFT = r"(?:(?<![一-龥])|(?<=[请找问叫见给跟由经姓]))"
 # Words that begin like a name before a title: a star teacher, a middle-school teacher.
 _WORDS = re.compile(
     "王[牌者]|孙[子女]|林[业区场]|胡[同乱]|陆[续军]|高[中级校年考三二一等]|金[牌融]|马[上]|方[面]|程序|文[化科]|任[课何]"
-    "|明[星]|成[人]|全[科职体]|平[时]|常[务]|苏[州]|江[苏西]|安[徽]|宁[波夏]|史[学]|温[州]|华[东南北]|时[候]|万[能]"
+    "|明[星]|成[人]|全[科职体]|平[时]|常[务]|苏[州]|江[苏西]|安[徽]|宁[波夏]|史[学]|温[州]|华[东南北]|时[候]|万[能]|谢谢|谢林|.+[部堂店司]$"
 )
 
 _ENGLISH = r"(?:(?:Mc|Mac|O['’]|D['’])?[A-Z][a-z]+(?:-[A-Z][a-z]+)?)"
@@ -150,14 +150,14 @@ def _labelled_address(match: re.Match[str]) -> Span | None:
 NAMES = (
     Recognizer(
         "NAME",
-        rf"(?P<v>(?:{_COMPOUND}|[{_SURNAME}]){_GIVEN}{{0,2}}?){_TITLE}",
+        rf"(?P<v>(?:{_COMPOUND}|[{_SURNAME}]){_GIVEN}{{0,2}}?)老?{_TITLE}",
         before="(?<![一两几每这那上])",
         group="names",
         accept=_title,
     ),
     Recognizer(
         "NAME",
-        rf"(?P<v>[{_WORDLIKE}]{_GIVEN}{{0,2}}?){_TITLE}",
+        rf"(?P<v>[{_WORDLIKE}]{_GIVEN}{{0,2}}?)老?{_TITLE}",
         before=_CLEAR_LEFT,
         group="names",
         accept=_title,

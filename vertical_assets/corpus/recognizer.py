@@ -8,15 +8,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Span = tuple[int, int]
-_HAN_DIGITS = str.maketrans("零〇一二三四五六七八九幺", "0012345678" + "91")
-# A year has four of them, so that only numbers people read out digit by digit are meant.
-_READ_OUT = re.compile("[零〇一二三四五六七八九幺]{7,}")
+READ_OUT = 7
+_HAN_DIGITS = dict(zip(map(ord, "零〇一二三四五六七八九幺"), map(ord, "001234567891"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Recognizer:
     body: str
     before: str = ""
     after: str = ""
-    group: str = "numbers"  # recognisers whose bodies are looked for in one RE2 expression
+    group: str = "numbers"  # bodies of one group and script are looked for in one RE2 expression
     accept: Callable[[re.Match[str]], Span | None] | None = None
 
     @cached_property
@@ -98,16 +99,33 @@ def _folded() -> NDArray[np.uint32]:
     return table
 
 
-def fold(texts: pa.Array) -> list[str]:
+def fold(texts: pa.Array) -> pa.StringArray:
     """Each text as recognisers read it, of the same length in characters; null as blank."""
-    originals = [text or "" for text in texts.to_pylist()]
-    # No text holds a NUL that a match could cross; a lone surrogate can't be in Arrow's UTF-8.
-    joined = "\0".join(originals)
-    points = np.frombuffer(joined.encode("utf-32-le"), np.uint32)
-    whole = _folded()[points].tobytes().decode("utf-32-le")
-    whole = _READ_OUT.sub(lambda match: match[0].translate(_HAN_DIGITS), whole)
-    folded, start = [], 0
-    for text in originals:
-        folded.append(whole[start : start + len(text)])
-        start += len(text) + 1
-    return folded
+    texts = pc.fill_null(texts.cast(pa.string()), "")
+    if not len(texts):
+        return texts
+    _, offsets, data = texts.buffers()
+    bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    joined = bytes(data)[bounds[0] : bounds[-1]] if data else b""
+    points = _folded()[np.frombuffer(joined.decode().encode("utf-32-le"), np.uint32)]
+    starts = np.concatenate(([0], np.cumsum(pc.utf8_length(texts).to_numpy())))
+    _fold_read_out(points, starts)
+    widths = 1 + (points >= 0x80).astype(np.int32) + (points >= 0x800) + (points >= 0x10000)
+    places = np.concatenate(([0], np.cumsum(widths)))[starts].astype(np.int32)
+    encoded = points.tobytes().decode("utf-32-le").encode()
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(places), pa.py_buffer(encoded))
+
+
+def _fold_read_out(points: NDArray[np.uint32], starts: NDArray[np.int64]) -> None:
+    """Writes 0 to 9 for Chinese digits where seven or more stand together in one text, in place.
+
+    A year has four of them, so that only numbers that are read out digit by digit are meant.
+    """
+    chinese = np.isin(points, list(_HAN_DIGITS))
+    edges = np.flatnonzero(np.diff(chinese, prepend=False, append=False)).reshape(-1, 2)
+    for start, end in edges[edges[:, 1] - edges[:, 0] >= READ_OUT]:
+        inside = starts[np.searchsorted(starts, start, "right") : np.searchsorted(starts, end)]
+        cuts = [start, *inside, end]
+        for first, last in pairwise(cuts):
+            if last - first >= READ_OUT:
+                points[first:last] = [_HAN_DIGITS[int(point)] for point in points[first:last]]
