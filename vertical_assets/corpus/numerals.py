@@ -6,6 +6,7 @@ Grammar of the Chinese decimal system: digits before 十 百 千 make a section 
 """
 
 import re
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -56,6 +57,7 @@ class Number(NamedTuple):
         return left < other.mantissa * 10 ** (other.exponent - least)
 
 
+@lru_cache(maxsize=4096)  # the same few numerals make most of any text
 def read(numeral: str) -> Number | None:
     """The value of a whole numeral, e.g. 十二万三千, 三点五亿, 3千5百, 1.5 million; None if it
     is none. A string of digits (二〇二四) is no numeral here, see `read_digits`.
