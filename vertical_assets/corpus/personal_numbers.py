@@ -364,4 +364,8 @@ def _named_number(match: re.Match[str]) -> Span | None:
     value = match["v"]
     date = re.fullmatch(r"(19|20)\d\d([-]?(0[1-9]|1[012])([-]?[0-3]\d)?)?", value)
     following = match.string[match.end() : match.end() + 1]
-    return None if date and not re.search(r"[:=#号]", match[0]) or following == "年" else match.span("v")
+    return (
+        None
+        if (date and not re.search(r"[:=#号]", match[0])) or following == "年"
+        else match.span("v")
+    )

@@ -149,6 +149,7 @@ KEPT = {
     "English words": "twenty-five|one million|a thousand times|B 12|5 millionaires",
 }
 
+
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("topic", WRITTEN)
 def test_written(topic: str, policy: Policy) -> None:

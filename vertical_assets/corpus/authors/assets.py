@@ -50,9 +50,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
         found = author_attributes(valid_corpus.batches(["doc_id", "author_id", "meta"]), attributes)
         report = found.report
         return stored(
-            stage_table(
-                store_root(), AUTHOR_ATTRIBUTES, found.rows.to_batches(), spec.sensitive
-            ),
+            stage_table(store_root(), AUTHOR_ATTRIBUTES, found.rows.to_batches(), spec.sensitive),
             checks=[
                 check(
                     "k_anonymity",
@@ -101,9 +99,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
         )
         version, share = clean_corpus.version, attributes.epsilon_per_release / 2
         try:
-            counts = release_counts(
-                documents, ledger, version, share, "source", spec.source_names
-            )
+            counts = release_counts(documents, ledger, version, share, "source", spec.source_names)
             means = release_mean(
                 documents, "characters", (0, LONGEST), ledger, version, share, "source",
                 spec.source_names,
