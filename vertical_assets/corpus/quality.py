@@ -6,7 +6,8 @@ section 3.6). They were made for web pages: Gopher keeps no document of fewer th
 and FineWeb's filters say nothing about shorter ones here, and reviews or titles of a few words are
 judged by what was measured on such texts only. C4's ban on curly brackets is left out: one bracket
 tells code, not lack of meaning. A word is what stands between spaces, as in Gopher; Han characters
-and kana are words by themselves, with the punctuation that follows; 1.72 of them count as one of the 50.
+and kana are words by themselves, with the punctuation that follows; 1.72 of them count as one of
+the 50.
 """
 
 from dataclasses import dataclass
