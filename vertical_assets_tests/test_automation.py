@@ -47,7 +47,7 @@ def tick(instance: dg.DagsterInstance) -> dict[str, str]:
 
 def test_the_sensor_reports_changed_files_once(folder: Path, instance: dg.DagsterInstance) -> None:
     first = tick(instance)
-    assert set(first) == {"first", "second"}
+    assert set(first) == {"first", "second", "all"}
     assert tick(instance) == {}
     (folder / "second.jsonl").write_text('{"text": "changed"}\n')
     second = tick(instance)

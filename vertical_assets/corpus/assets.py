@@ -145,6 +145,9 @@ def sorting(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 description="Rows in = rows valid + rows quarantined.",
             ),
             dg.AssetCheckSpec(
+                "ids_unique", asset=valid_key, blocking=True, description="No id stands twice."
+            ),
+            dg.AssetCheckSpec(
                 "great_expectations",
                 asset=valid_key,
                 blocking=True,
@@ -160,13 +163,18 @@ def sorting(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.corpus.diversity import Diversity
         from vertical_assets.corpus.expectations import docs_folder, validate
         from vertical_assets.corpus.flow import sort_out
+        from vertical_assets.corpus.ids import repeated
         from vertical_assets.store.contracts import DOCUMENTS, QUARANTINE
 
         valid = writer(spec, "valid_corpus", DOCUMENTS)
         bad = writer(spec, "quarantine", QUARANTINE)
         today, docs = datetime.now(UTC).date(), docs_folder(spec.name)
         sort_out(raw_corpus, spec, today, valid, bad)
-        outcomes = validate(valid.staged.batches(), spec, docs, today=today)
+        # Pages that show failing values are not for sensitive texts.
+        outcomes = validate(
+            valid.staged.batches(), spec, None if spec.sensitive else docs, today=today
+        )
+        twice = sum(int(m.sum()) for m in repeated(b["doc_id"] for b in valid.staged.batches()))
         failed = [outcome for outcome in outcomes if not outcome.passed]
         diversity = Diversity.of(valid.figures)
         yield stored(
@@ -177,6 +185,12 @@ def sorting(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                     "rows_conserved",
                     raw_corpus.rows == valid.rows + bad.rows,
                     f"{raw_corpus.rows} rows in, {valid.rows} valid + {bad.rows} quarantined",
+                    key=valid_key,
+                ),
+                check(
+                    "ids_unique",
+                    not twice,
+                    f"{twice} of {valid.rows} ids stand twice",
                     key=valid_key,
                 ),
                 check(
@@ -193,7 +207,11 @@ def sorting(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             metadata={
                 "sources": dg.MetadataValue.md(markdown_table(diversity.table())),
                 "effective_sources": diversity.effective_sources(),
-                "data_docs": dg.MetadataValue.url((docs / "index.html").as_uri()),
+                **(
+                    {}
+                    if spec.sensitive
+                    else {"data_docs": dg.MetadataValue.url((docs / "index.html").as_uri())}
+                ),
             },
         )
         yield stored(
@@ -236,7 +254,7 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             ),
         ],
     )
-    def clean_corpus(valid_corpus: Table, author_attributes: Table | None = None):
+    def clean_corpus(valid_corpus: Table, **authors: Table):
         """De-identified, normalised and segmented documents (SPEC X1, D9, D10).
 
         `changes` says what was replaced in each, by type and place, never the value itself.
@@ -247,7 +265,7 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.store.contracts import CLEAN_DOCUMENTS
 
         cleaned, folder = writer(spec, "clean_corpus", CLEAN_DOCUMENTS), drop_folder(spec.name)
-        clean(valid_corpus, spec, folder, cleaned, author_attributes)
+        clean(valid_corpus, spec, folder, cleaned, authors.get("author_attributes"))
         left = personal_data_left(cleaned.staged.batches(["text", "title"]), spec, folder)
         return stored(
             cleaned.close(),

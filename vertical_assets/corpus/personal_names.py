@@ -46,7 +46,21 @@ _WORDS = re.compile(
 _ENGLISH = r"(?:(?:Mc|Mac|O['’]|D['’])?[A-Z][a-z]+(?:-[A-Z][a-z]+)?)"
 _FULL = rf"{_ENGLISH}(?: [A-Z]\.)?(?: {_ENGLISH}){{1,2}}"
 _MAYBE_FULL = rf"{_ENGLISH}(?: [A-Z]\.)?(?: {_ENGLISH}){{0,2}}"
-_NOT_ENGLISH = frozenset(["Not", "None", "Unknown", "The", "This", "Number", "Date", "Phone", "Address", "Male", "Female"])
+_NOT_ENGLISH = frozenset(
+    [
+        "Not",
+        "None",
+        "Unknown",
+        "The",
+        "This",
+        "Number",
+        "Date",
+        "Phone",
+        "Address",
+        "Male",
+        "Female",
+    ]
+)
 
 _NUMBER = r"(?:[0-9]{1,5}(?:-[0-9]{1,5}){0,2}|[零〇一二三四五六七八九十百]{1,5}|[A-Za-z甲乙丙丁])"
 _UNIT = "(?:号楼|号院|号|弄|栋|幢|座|单元|楼|层|室|房|组|户)"
@@ -121,7 +135,9 @@ def _chinese_address(match: re.Match[str]) -> Span | None:
     return (start, match.end()) if 1 <= named <= 6 and text[start:road] not in _NO_STREET else None
 
 
-_NO_STREET = frozenset(["马路", "公路", "铁路", "农村", "全村", "小街", "大街", "一路", "条路", "新村"])
+_NO_STREET = frozenset(
+    ["马路", "公路", "铁路", "农村", "全村", "小街", "大街", "一路", "条路", "新村"]
+)
 
 
 def _labelled_address(match: re.Match[str]) -> Span | None:

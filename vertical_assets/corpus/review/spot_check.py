@@ -110,7 +110,8 @@ def judge(sample: pa.Table, verdicts: pa.Table) -> Judged:
     }
     for name, values in columns.items():
         index = SPOT_CHECK.get_field_index(name)
-        sample = sample.set_column(index, SPOT_CHECK.field(name), [values])
+        field = SPOT_CHECK.field(name)
+        sample = sample.set_column(index, field, pa.array(values, field.type))
     return Judged(sample, outside)
 
 
