@@ -121,14 +121,11 @@ class Found:
 
     def numerals(self) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
         """Start and end of each numeral, and of it with its sign and measure word."""
-        if self.second is None or self.text.startswith("分之", self.numeral_end):
-            yield (
-                (self.begin, self.second[1] if self.second else self.numeral_end),
-                (
-                    self.start,
-                    self.last,
-                ),
-            )
+        fraction = self.text.startswith("分之", self.numeral_end)
+        if self.second is None:
+            yield (self.begin, self.numeral_end), (self.start, self.last)
+        elif fraction:
+            yield (self.begin, self.second[1]), (self.start, self.last)
         else:
             yield (self.begin, self.numeral_end), (self.start, self.numeral_end)
             yield self.second, (self.second[0], self.last)

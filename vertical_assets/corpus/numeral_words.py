@@ -13,8 +13,8 @@ from vertical_assets.corpus.numerals import CHARACTERS
 # Measure words that make a single digit before them a number, by kind. GB/T 15835-2011 writes
 # numbers of quantity, dates and times in Arabic digits.
 QUANTITIES = (
-    "万元|元|块钱|块|毛|美元|欧元|英镑|日元|港元|港币|韩元|澳元|加元|法郎|马克|卢布|人民币|公斤|千克|毫克|微克|"
-    "克|斤|吨|磅|盎司|公里|千米|厘米|毫米|分米|微米|纳米|公分|米|丈|尺|寸|英里|英尺|英寸|海里|平方公里|"
+    "万元|元|块钱|块|毛钱|毛|分钱|美元|欧元|英镑|日元|港元|港币|韩元|澳元|加元|法郎|马克|卢布|人民币|公斤|千克|"
+    "毫克|微克|克|斤|吨|磅|盎司|公里|千米|厘米|毫米|分米|微米|纳米|公分|米|丈|尺|寸|英里|英尺|英寸|海里|平方公里|"
     "平方千米|平方厘米|平方米|平方|平米|立方厘米|立方米|立方|公顷|英亩|亩|毫升|公升|升|千瓦时|千瓦小时|千瓦|"
     "兆瓦|瓦|千伏|大卡|千卡|卡路里|字节|摄氏度|百分点|倍|人次|架次|台次|个|位|名|人|件|条|张|本|部|家|"
     "辆|台|只|支|枝|座|栋|幢|间|套|批|组|双|副|份|根|棵|株|朵|颗|粒|滴|片|杯|碗|瓶|盒|袋|包|箱|桶|罐|盘|"
@@ -31,7 +31,7 @@ _OWN = frozenset(
     re.findall(
         r"\w+",
         "十分 十万分 十二分 十一 二百五 两点一线 三次元 三分天下 三分热度 九分裤 十七大 十三香 "
-        "十三妹 十三阿哥 三折页 三把火 三只松鼠 张三 王五 赵六",
+        "十三妹 三毛 十七史 二十五史 十三阿哥 三折页 三把火 三只松鼠 张三 王五 赵六",
     )
 )
 _MERE_COUNT = re.compile(
@@ -66,6 +66,11 @@ def numeric_terms(protected: frozenset[str]) -> frozenset[str]:
     return frozenset(term for term in protected if re.search(rf"[{CHARACTERS}半\d]", term))
 
 
+@lru_cache(maxsize=8)
+def _width(protected: frozenset[str]) -> int:
+    return max(_WINDOW, max(map(len, protected), default=0))
+
+
 def in_word(
     text: str, numeral: tuple[int, int], whole: tuple[int, int], protected: frozenset[str]
 ) -> bool:
@@ -78,7 +83,7 @@ def in_word(
     begin, end = numeral
     first, last = whole
     words = lexicon()
-    width = max(_WINDOW, max(map(len, protected), default=0))
+    width = _width(protected)
     for left in range(max(0, begin - width + 1), end):
         for right in range(max(left + 2, begin + 1), min(len(text), left + width) + 1):
             word = text[left:right]

@@ -89,7 +89,8 @@ def test_decimals_and_mixed_numerals(numeral: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "万", "百万", "二三", "十十", "三万万万一二", "亿万", "零八", "二〇二四", "三点", "三点十", "1万20",
+    ["", "万", "百万", "二三", "十十", "三万万万一二", "亿万", "零八", "二〇二四", "三点",
+    "三点十", "1万20",
      "1.5万3.5", "01", "1,00", "千", "三百百", "一二三四五", "3万5亿", "九" * 61],
 )  # fmt: skip
 def test_what_is_no_numeral(text: str) -> None:
