@@ -366,7 +366,7 @@ def deduplicating(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             ],
             metadata={
                 "text_lengths": picture(
-                    histogram(lengths, "characters per document"), "text lengths"
+                    histogram(lengths.tolist(), "characters per document"), "text lengths"
                 ),
             },
         )

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vertical_assets.corpus.minhash import _mix
+from vertical_assets.corpus.ngrams import _mix
 from vertical_assets.store.contracts import CONTAMINATION
 
 NGRAM = 13

@@ -254,7 +254,74 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
             key=[spec.name, "adjudication_queue"],
         )
 
-    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [annotations, agreement_report, labeled_set]
+    @dg.asset(
+        **spec.asset(
+            STAGE,
+            "contamination",
+            version=VERSION,
+            reads=["dedup.unit", "language"],
+            kinds={"parquet"},
+        ),  # fmt: skip
+        ins={
+            "labeled_set": dg.AssetIn(key["labeled_set"]),
+            "dedup_corpus": dg.AssetIn(key["dedup_corpus"]),
+        },
+        check_specs=[
+            dg.AssetCheckSpec(
+                "test_items_unseen",
+                asset=[spec.name, "contamination"],
+                description="Warns where texts of test items stand in documents that models see.",
+            )
+        ],
+    )
+    def contamination(labeled_set: Table, dedup_corpus: Table):
+        """Test items whose text is found in other documents of the corpus (SPEC D3).
+
+        By shared n-grams of 13 words or characters (Brown et al. 2020, appendix C), hence also
+        where a test item is a part of a longer document.
+        """
+        import pyarrow.compute as pc
+
+        from vertical_assets.corpus.contamination import find_contamination
+        from vertical_assets.labels.splits import TEST
+        from vertical_assets.store.contracts import CONTAMINATION
+        from vertical_assets.store.tables import stage_table
+
+        items = labeled_set.read(["item_id", "text", "split"])
+        items = items.filter(pc.equal(items["split"], TEST)).drop_columns(["split"])
+        found = find_contamination(
+            items,
+            dedup_corpus.batches(["doc_id", "text"]),
+            unit=spec.dedup_unit,
+            leave_out=items["item_id"].to_pylist(),
+        )
+        touched = pc.count_distinct(found["item_id"]).as_py()
+        return stored(
+            stage_table(store_root(), CONTAMINATION, found.to_batches(), spec.sensitive),
+            checks=[
+                check(
+                    "test_items_unseen",
+                    not touched,
+                    f"text of {touched} of {items.num_rows} test items stands in other documents",
+                    severity=dg.AssetCheckSeverity.WARN,
+                    items=touched,
+                )
+            ],
+            metadata={
+                "by_kind": dg.MetadataValue.md(
+                    markdown_table(
+                        found.group_by("kind").aggregate([([], "count_all")]).to_pylist()
+                    )
+                )
+            },
+        )
+
+    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
+        annotations,
+        agreement_report,
+        labeled_set,
+        contamination,
+    ]
     if not simulated:
         assets.append(
             dg.AssetSpec(
