@@ -31,30 +31,41 @@ _GIVEN = rf"[^\x00-䷿龦-{chr(0x10FFFF)}{_NO_GIVEN}]"
 _ANY_SURNAME = f"(?:{_COMPOUND}|[{_SURNAME}{_WORDLIKE}])"
 _CHINESE = f"{_ANY_SURNAME}{_GIVEN}{{1,2}}"
 _TITLE = (
-    "(?:先生|女士|小姐|太太|医生|大夫|医师|护士|主任|院长|教授|老师|同学|律师|经理|师傅|阿姨|警官|法官)"
+    "(?:先生|女士|小姐|太太|医生|大夫|医师|护士|主任|院长|教授|老师|同学|律师|经理|师傅|阿姨|法官)"
 )
 _LABEL = (
     "(?:姓名|名字|患者|病人|病患|联系人|收件人|收货人|寄件人|经办人|申请人|投保人|被保险人|受益人|委托人|家属"
     "|监护人|户主|产妇|主治医师|主治医生|责任医师|医师|医生|护士|签名|签字|员工|客户|学生|家长)"
 )
-_NEXT_LABEL = (
-    "男|女|性别|年龄|电话|手机|身份证|出生|住址|地址|家住|联系|先生|女士|病历|住院|患者|医保|微信|邮箱|因"
-)
-_CLEAR_LEFT = r"(?:(?<![一-龥])|(?<=[请找问叫见给跟由经姓]))"
+_NEXT_LABEL = "男|女|性别|年龄|电话|手机|身份证|出生|住址|地址|家住|联系|先生|女士|病历|住院|患者|医保|微信|邮箱|因"
+_CLEAR_LEFT = r"(?:(?<![一-龥])|(?<=[请找问叫见给跟由经姓的和是]))"
 # Words that begin like a name before a title: a star teacher, a middle-school teacher.
 _WORDS = re.compile(
     "王[牌者]|孙[子女]|林[业区场]|胡[同乱]|陆[续军]|高[中级校年考三二一等]|金[牌融]|马[上]|方[面]|程序|文[化科]|任[课何]"
-    "|明[星]|成[人]|全[科职体]|平[时]|常[务]|苏[州]|江[苏西]|安[徽]|宁[波夏]|史[学]|温[州]|华[东南北]|时[候]|万[能]|谢谢|谢林|.+[部堂店司]$"
+    "|明[星]|成[人]|全[科职体]|平[时]|常[务]|苏[州]|江[苏西]|安[徽]|宁[波夏]|史[学]|温[州]|华[东南北]|时[候]|万[能]|谢谢|谢林|项目|计生|车间|安安|房东"
+    "|许多|鲁中|.+[部堂店司委副]$"
 )
 
 _ENGLISH = r"(?:(?:Mc|Mac|O['’]|D['’])?[A-Z][a-z]+(?:-[A-Z][a-z]+)?)"
 _FULL = rf"{_ENGLISH}(?: [A-Z]\.)?(?: {_ENGLISH}){{1,2}}"
 _MAYBE_FULL = rf"{_ENGLISH}(?: [A-Z]\.)?(?: {_ENGLISH}){{0,2}}"
-_NOT_ENGLISH = frozenset("Not None Unknown The This Number Date Phone Address Male Female".split())
-
-_NUMBER = (
-    r"(?:[0-9]{1,5}(?:-[0-9]{1,5}){0,2}|[零〇一二三四五六七八九十百]{1,5}|[A-Za-z甲乙丙丁])"
+_NOT_ENGLISH = frozenset(
+    [
+        "Not",
+        "None",
+        "Unknown",
+        "The",
+        "This",
+        "Number",
+        "Date",
+        "Phone",
+        "Address",
+        "Male",
+        "Female",
+    ]
 )
+
+_NUMBER = r"(?:[0-9]{1,5}(?:-[0-9]{1,5}){0,2}|[零〇一二三四五六七八九十百]{1,5}|[A-Za-z甲乙丙丁])"
 _UNIT = "(?:号楼|号院|号|弄|栋|幢|座|单元|楼|层|室|房|组|户)"
 _ROAD = (
     "(?:路|街|大道|胡同|巷|弄|村|屯|庄|小区|社区|花园|家园|公寓|大厦|广场|新村|大院|里|园|苑|坊)"
@@ -127,7 +138,9 @@ def _chinese_address(match: re.Match[str]) -> Span | None:
     return (start, match.end()) if 1 <= named <= 6 and text[start:road] not in _NO_STREET else None
 
 
-_NO_STREET = frozenset("马路 公路 铁路 农村 全村 小街 大街 一路 条路 新村".split())
+_NO_STREET = frozenset(
+    ["马路", "公路", "铁路", "农村", "全村", "小街", "大街", "一路", "条路", "新村"]
+)
 
 
 def _labelled_address(match: re.Match[str]) -> Span | None:
@@ -136,7 +149,9 @@ def _labelled_address(match: re.Match[str]) -> Span | None:
     text = match.string
     if cut := re.search("电话|联系|邮编|手机|姓名|微信", text[start:end]):
         end = start + cut.start()
-    ends = list(re.finditer(r"[0-9A-Za-z]+|[号室栋幢座元楼层组户村路街巷弄区县镇乡]", text[start:end]))
+    ends = list(
+        re.finditer(r"[0-9A-Za-z]+|[号室栋幢座元楼层组户村路街巷弄区县镇乡]", text[start:end])
+    )
     if not ends:
         return None
     end = start + ends[-1].end()
@@ -177,10 +192,11 @@ NAMES = (
     ),
     Recognizer(
         "NAME",
-        rf"(?:患者|病人|病患|产妇|我叫|名叫|名字叫|名字是)(?P<v>(?:{_COMPOUND}|[{_SURNAME}])"
-        rf"{_GIVEN}{{1,2}})",
+        rf"(?:患者|病人|病患|产妇)(?P<v>(?:{_COMPOUND}|[{_SURNAME}]){_GIVEN}{{1,2}})"
+        rf"|(?:我叫|名字叫|名字是)(?P<n>{_CHINESE})",
         after=r"(?=[,。;、(!?\n]|$)",
         group="names",
+        accept=lambda match: match.span("v" if match["v"] else "n"),
     ),
     Recognizer(
         "NAME",
@@ -228,15 +244,16 @@ ADDRESSES = (
     Recognizer(
         "ADDRESS",
         r"(?:地址|住址|家住|现住|居住地|户籍地) {0,2}(?::|是|在|为)? {0,2}"
-        r"(?P<v>[一-龥][一-龥0-9A-Za-z#()-]{4,60})",
+        r"(?P<v>[一-的皅-龥][一-的皅-龥0-9A-Za-z#()-]{4,60})",
         group="places",
         accept=_labelled_address,
     ),
     Recognizer(
         "ADDRESS",
-        rf"[0-9]{{1,5}}[A-Za-z]? (?:[NSEW]\.? )?(?:(?:[A-Z][a-z'’.]+|[0-9]{{1,3}}(?:st|nd|rd|th)) ){{1,4}}"
-        rf"{_STREET}\.?(?:,? (?:[Aa]pt|[Ss]uite|[Uu]nit|[Ff]lat|#)\.? ?[0-9A-Za-z]{{1,5}})?"
-        r"(?:, [A-Z][a-z]+(?: [A-Z][a-z]+){0,2})?(?:,? [A-Z]{2} [0-9]{5}(?:-[0-9]{4})?)?",
+        r"[0-9]{1,5}[A-Za-z]? (?:[NSEW]\.? )?"
+        r"(?:(?:[A-Z][a-z'’]+|St\.|[0-9]{1,3}(?:st|nd|rd|th)) ){1,4}"
+        rf"{_STREET}(?:\.?,? (?:[Aa]pt|[Ss]uite|[Uu]nit|[Ff]lat|#)\.? ?[0-9A-Za-z]{{1,5}})?"
+        r"(?:\.?, [A-Z][a-z]+(?: [A-Z][a-z]+){0,2})?(?:,? [A-Z]{2} [0-9]{5}(?:-[0-9]{4})?)?",
         before=r"(?<![0-9A-Za-z.-])",
         after=r"(?![0-9A-Za-z])",
         group="places",
