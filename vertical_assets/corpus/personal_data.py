@@ -2,8 +2,9 @@
 
 Recognisers are regular expressions with checks, as Presidio's pattern recognisers are, but run
 without it: importing `presidio_analyzer` takes 7 s and 430 MB (its engines load torch and
-transformers), its analyzer read 290 short texts a second where this module read 5,500, and its
-PatternRecognizer 1,200 with these very expressions (`benchmarks/deidentify.py` measures all).
+transformers), its analyzer read 250 to 290 short texts a second where this module read 3,400 to
+5,500, and its PatternRecognizer, without checks, 1,200 to 1,900 with these very expressions
+(two busy cores; `benchmarks/deidentify.py` measures all three).
 
 Not claimed: names without a title, a label or a dictionary; places without a house number;
 passports, accounts and record numbers without a word that says what they are; numbers of
