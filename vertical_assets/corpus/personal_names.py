@@ -25,22 +25,31 @@ _COMPOUND = (
     "欧阳|上官|司马|诸葛|司徒|夏侯|皇甫|尉迟|公孙|慕容|令狐|宇文|长孙|端木|东方|西门|南宫|轩辕|独孤"
 )
 # What follows a surname's look-alike rather than stands in a given name; 某 hides one already.
-_NO_GIVEN = "的了是在和与及或等个位名有不说就都很也来去这那你我他她它们被把从到给让对还没吗呢吧啊着过得地某老"
+_NO_GIVEN = (
+    "的了是在和与及或等个位名有不说就都很也来去这那你我他她它们被把从到给让对"
+    "还没吗呢吧啊着过得地某老姓副"
+)
 _HAN = "[一-龥]"
 _GIVEN = rf"[^\x00-䷿龦-{chr(0x10FFFF)}{_NO_GIVEN}]"
 _ANY_SURNAME = f"(?:{_COMPOUND}|[{_SURNAME}{_WORDLIKE}])"
 _CHINESE = f"{_ANY_SURNAME}{_GIVEN}{{1,2}}"
-_TITLE = "(?:先生|女士|小姐|太太|医生|大夫|医师|护士|主任|院长|教授|老师|同学|律师|经理|师傅|阿姨|警官|法官)"
+_TITLE = (
+    "(?:先生|女士|小姐|太太|医生|大夫|医师|护士|主任|院长|教授|老师|同学|律师|经理|师傅|阿姨|法官)"
+)
 _LABEL = (
     "(?:姓名|名字|患者|病人|病患|联系人|收件人|收货人|寄件人|经办人|申请人|投保人|被保险人|受益人|委托人|家属"
     "|监护人|户主|产妇|主治医师|主治医生|责任医师|医师|医生|护士|签名|签字|员工|客户|学生|家长)"
 )
-_NEXT_LABEL = "男|女|性别|年龄|电话|手机|身份证|出生|住址|地址|家住|联系|先生|女士|病历|住院|患者|医保|微信|邮箱|因"
-_CLEAR_LEFT = r"(?:(?<![一-龥])|(?<=[请找问叫见给跟由经姓]))"
+_NEXT_LABEL = (
+    "男|女|性别|年龄|电话|手机|身份证|出生|住址|地址|家住|联系|先生|女士|病历|住院|患者"
+    "|医保|微信|邮箱|因"
+)
+_CLEAR_LEFT = r"(?:(?<![一-龥])|(?<=[请找问叫见给跟由经姓的和是]))"
 # Words that begin like a name before a title: a star teacher, a middle-school teacher.
 _WORDS = re.compile(
     "王[牌者]|孙[子女]|林[业区场]|胡[同乱]|陆[续军]|高[中级校年考三二一等]|金[牌融]|马[上]|方[面]|程序|文[化科]|任[课何]"
-    "|明[星]|成[人]|全[科职体]|平[时]|常[务]|苏[州]|江[苏西]|安[徽]|宁[波夏]|史[学]|温[州]|华[东南北]|时[候]|万[能]|谢谢|谢林|.+[部堂店司]$"
+    "|明[星天]|成[人]|全[科职体]|平[时]|常[务]|苏[州]|江[苏西]|安[徽]|宁[波夏]|史[学]|温[州]|华[东南北]|时[候]|万[能]|向前|司机|谢谢|项目|计生|车间|安安|房东"
+    "|许多|鲁中|.+[部堂店司委](?:经理|主任)"
 )
 
 _ENGLISH = r"(?:(?:Mc|Mac|O['’]|D['’])?[A-Z][a-z]+(?:-[A-Z][a-z]+)?)"
@@ -64,9 +73,7 @@ _NOT_ENGLISH = frozenset(
 
 _NUMBER = r"(?:[0-9]{1,5}(?:-[0-9]{1,5}){0,2}|[零〇一二三四五六七八九十百]{1,5}|[A-Za-z甲乙丙丁])"
 _UNIT = "(?:号楼|号院|号|弄|栋|幢|座|单元|楼|层|室|房|组|户)"
-_ROAD = (
-    "(?:路|街|大道|胡同|巷|弄|村|屯|庄|小区|社区|花园|家园|公寓|大厦|广场|新村|大院|里|园|苑|坊)"
-)
+_ROAD = "(?:路|街|大道|胡同|巷|村|屯|庄|小区|社区|花园|家园|公寓|大厦|广场|新村|大院|里|园|苑|坊)"
 _HOUSE = (
     rf"[0-9零〇一二三四五六七八九十百]{{1,5}}(?:-[0-9]{{1,5}})?(?:号楼|号院|号|弄|栋|幢|座|单元|组)"
     rf"(?:(?:{_HAN}{{1,10}}(?:小区|社区|花园|家园|公寓|大厦|广场|新村|[园苑城楼村]))?"
@@ -78,11 +85,11 @@ _STREET = (
     "|Pkwy|Circle|Crescent|Close|Square|Highway|Hwy|Place|Way)"
 )
 # What does not stand inside the name of a street but before it.
-_LEAD = re.compile("[在到是的了于住址我你他她位往寄送去由离近这那]")
+_LEAD = re.compile("[在到是的了于住址我你他她位往寄送去由离近这那有]")
 
 
 def _title(match: re.Match[str]) -> Span | None:
-    return None if _WORDS.match(match["v"]) else match.span("v")
+    return None if _WORDS.match(match.string, match.start("v"), match.end()) else match.span("v")
 
 
 def _english(match: re.Match[str]) -> Span | None:
@@ -162,14 +169,14 @@ def _labelled_address(match: re.Match[str]) -> Span | None:
 NAMES = (
     Recognizer(
         "NAME",
-        rf"(?P<v>(?:{_COMPOUND}|[{_SURNAME}]){_GIVEN}{{0,2}}?)老?{_TITLE}",
+        rf"(?P<v>(?:{_COMPOUND}|[{_SURNAME}]){_GIVEN}{{0,2}}?)[老副]?{_TITLE}",
         before="(?<![一两几每这那上])",
         group="names",
         accept=_title,
     ),
     Recognizer(
         "NAME",
-        rf"(?P<v>[{_WORDLIKE}]{_GIVEN}{{0,2}}?)老?{_TITLE}",
+        rf"(?P<v>[{_WORDLIKE}]{_GIVEN}{{0,2}}?)[老副]?{_TITLE}",
         before=_CLEAR_LEFT,
         group="names",
         accept=_title,
@@ -189,10 +196,11 @@ NAMES = (
     ),
     Recognizer(
         "NAME",
-        rf"(?:患者|病人|病患|产妇|我叫|名叫|名字叫|名字是)(?P<v>(?:{_COMPOUND}|[{_SURNAME}])"
-        rf"{_GIVEN}{{1,2}})",
+        rf"(?:患者|病人|病患|产妇)(?P<v>(?:{_COMPOUND}|[{_SURNAME}]){_GIVEN}{{1,2}})"
+        rf"|(?:我叫|名字叫|名字是)(?P<n>{_CHINESE})",
         after=r"(?=[,。;、(!?\n]|$)",
         group="names",
+        accept=lambda match: match.span("v" if match["v"] else "n"),
     ),
     Recognizer(
         "NAME",
@@ -240,15 +248,16 @@ ADDRESSES = (
     Recognizer(
         "ADDRESS",
         r"(?:地址|住址|家住|现住|居住地|户籍地) {0,2}(?::|是|在|为)? {0,2}"
-        r"(?P<v>[一-龥][一-龥0-9A-Za-z#()-]{4,60})",
+        r"(?P<v>[一-的皅-龥][一-的皅-龥0-9A-Za-z#()-]{4,60})",
         group="places",
         accept=_labelled_address,
     ),
     Recognizer(
         "ADDRESS",
-        rf"[0-9]{{1,5}}[A-Za-z]? (?:[NSEW]\.? )?(?:(?:[A-Z][a-z'’.]+|[0-9]{{1,3}}(?:st|nd|rd|th)) ){{1,4}}"
-        rf"{_STREET}\.?(?:,? (?:[Aa]pt|[Ss]uite|[Uu]nit|[Ff]lat|#)\.? ?[0-9A-Za-z]{{1,5}})?"
-        r"(?:, [A-Z][a-z]+(?: [A-Z][a-z]+){0,2})?(?:,? [A-Z]{2} [0-9]{5}(?:-[0-9]{4})?)?",
+        r"[0-9]{1,5}[A-Za-z]? (?:[NSEW]\.? )?"
+        r"(?:(?:[A-Z][a-z'’]+|St\.|[0-9]{1,3}(?:st|nd|rd|th)) ){1,4}"
+        rf"{_STREET}(?:\.?,? (?:[Aa]pt|[Ss]uite|[Uu]nit|[Ff]lat|#)\.? ?[0-9A-Za-z]{{1,5}})?"
+        r"(?:\.?, [A-Z][a-z]+(?: [A-Z][a-z]+){0,2})?(?:,? [A-Z]{2} [0-9]{5}(?:-[0-9]{4})?)?",
         before=r"(?<![0-9A-Za-z.-])",
         after=r"(?![0-9A-Za-z])",
         group="places",

@@ -7,6 +7,7 @@ of context where it has none. An organisation's numbers (unified social credit c
 import datetime
 import ipaddress
 import re
+from collections.abc import Callable
 
 from vertical_assets.corpus.recognizer import Recognizer, Span, valid, value_span
 
@@ -20,7 +21,7 @@ _NO_DIGIT_BEFORE = r"(?<![0-9])(?<![0-9]\.)(?<![¥$€£])"
 # An article or order number may begin with letters; a label may touch the phone number.
 _PHONE_BEFORE = (
     _NO_DIGIT_BEFORE
-    + r"(?:(?<![A-Za-z_-])|(?<=(?i:tel))|(?<=(?i:phone))|(?<=(?i:mobile))|(?<=(?i:qq))|(?<=(?i:vx)))"
+    + r"(?:(?<![A-Za-z_-])|(?<=(?i:tel))|(?<=(?i:phone))|(?<=(?i:mobile))|(?<=(?i:qq|vx)))"
 )
 _PHONE_AFTER = r"(?![0-9])(?!\.[0-9])" + _UNITS
 _IDENTIFIER = r"(?P<v>[A-Za-z]{0,4}-?[0-9]{4,20}[0-9A-Za-z]{0,8}(?:-[0-9A-Za-z]{1,12}){0,3})"
@@ -45,7 +46,7 @@ def e164(value: str, regions: tuple[str | None, ...] = ("CN", "US", "GB")) -> st
     return None
 
 
-def _phone_of(*regions: str | None):  # type: ignore[no-untyped-def]
+def _phone_of(*regions: str | None) -> Callable[[re.Match[str]], Span | None]:
     return valid(lambda value: not _round(value) and e164(value, regions) is not None)
 
 
@@ -120,7 +121,7 @@ def _public_ip(match: re.Match[str]) -> Span | None:
         address = ipaddress.IPv4Address(value)
     except ValueError:
         return None
-    meant = match["c"] is not None or any(len(part) > 1 for part in value.split("."))
+    meant = match["c"] is not None or address.is_private or len(digits(value)) > 6
     nobody = address.is_loopback or address.is_unspecified or address.is_multicast
     return match.span("v") if meant and not nobody else None
 
@@ -169,6 +170,16 @@ def _real_date(value: str) -> bool:
     if len(parts) < 3 or len(parts[0]) != 4:
         return True
     return _date(*map(int, parts[:3]))
+
+
+def _named_number(match: re.Match[str]) -> Span | None:
+    """A number with a name, but not the year or date that 住院 and its kin are followed by."""
+    value = match["v"]
+    date = re.fullmatch(r"(19|20)\d\d(-?(0[1-9]|1[012])(-?[0-3]\d)?)?", value)
+    said = re.search(r"[:=#号]", match[0])
+    if (date and not said) or match.string.startswith("年", match.end()):
+        return None
+    return match.span("v")
 
 
 NUMBERS = (
@@ -310,15 +321,15 @@ NUMBERS = (
         rf"patient id|chart|hospital){_NO}\.?{_IS}" + _IDENTIFIER,
         before=r"(?<![A-Za-z])",
         after=r"(?![0-9A-Za-z])" + _UNITS,
-        accept=lambda match: _named_number(match),
+        accept=_named_number,
     ),
     Recognizer(
         "INSURANCE",
-        r"(?i:医保卡?|医疗保险|社保卡?|社会保障|社会保险|参保|保单|保险单|insurance|policy|member id"
-        rf"|medicare){_NO}\.?{_IS}" + _IDENTIFIER,
+        r"(?i:医保卡?|医疗保险|社保卡?|社会保障|社会保险|参保|保单|保险单|insurance|policy"
+        rf"|member id|medicare){_NO}\.?{_IS}" + _IDENTIFIER,
         before=r"(?<![A-Za-z])",
         after=r"(?![0-9A-Za-z])" + _UNITS,
-        accept=lambda match: _named_number(match),
+        accept=_named_number,
     ),
     Recognizer(
         "SSN",
@@ -357,15 +368,3 @@ NUMBERS = (
         accept=valid(_real_date),
     ),
 )
-
-
-def _named_number(match: re.Match[str]) -> Span | None:
-    """A number with a name: not a year or a date, which "住院2023年" and its kin are followed by."""
-    value = match["v"]
-    date = re.fullmatch(r"(19|20)\d\d([-]?(0[1-9]|1[012])([-]?[0-3]\d)?)?", value)
-    following = match.string[match.end() : match.end() + 1]
-    return (
-        None
-        if (date and not re.search(r"[:=#号]", match[0])) or following == "年"
-        else match.span("v")
-    )

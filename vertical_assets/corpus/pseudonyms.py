@@ -21,7 +21,6 @@ from vertical_assets.corpus.personal_numbers import digits, e164
 _LETTERS = "bcdfghjklmnpqrst"
 _LENGTH = 10
 MIN_SECRET = 16  # characters in the environment, bytes in a file
-STAND_IN = re.compile(rf"\[([A-Z_]+?)(?:[{_LETTERS}]{{{_LENGTH}}})?\]")
 
 
 class Pseudonyms:

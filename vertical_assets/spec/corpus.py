@@ -242,11 +242,17 @@ class Attributes(Strict):
         return self
 
 
+PersonalType = Literal[
+    "ID_CARD", "PHONE", "BANK_CARD", "EMAIL", "IP", "URL", "PLATE", "PASSPORT", "MRN",
+    "INSURANCE", "SSN", "ACCOUNT", "BIRTH_DATE", "ADDRESS", "NAME",
+]  # fmt: skip
+
+
 class Deidentify(Strict):
     """Personal data in texts (SPEC X1)."""
 
     enabled: bool = True
-    entities: tuple[str, ...] = Field(
+    entities: tuple[PersonalType, ...] = Field(
         default=(), description="Types that are looked for; all known ones where empty."
     )
     names: tuple[Dictionary, ...] = Field(

@@ -2,7 +2,7 @@
 
 A part is what is made and kept together, e.g. the rows of one source file. Each has a key: a digest
 of all that it is made from. A part that the table's previous version has under the same key is
-linked, not made again; so a table costs what is new in it. `PARTS.json` lists the parts.
+linked, not made again; so a table costs what is new in it. `_parts.json` lists the parts.
 """
 
 import json

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as pads
 
-POINTER, PARTS = "CURRENT.json", "PARTS.json"
+POINTER = "CURRENT.json"
+PARTS = "_parts.json"  # Arrow passes names with an underscore over
 STAGING = ".staging"
 KEPT_VERSIONS = 2  # the current one, and the one that a running reader may still have open
 MANIFEST, LOG = "manifest.json", "training_log.jsonl"
