@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from importlib.util import find_spec
-from io import BufferedReader
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 from upath import UPath
@@ -138,7 +138,7 @@ def local_copy(file: UPath) -> Iterator[Path]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[BufferedIOBase]:
     """The bytes of a file, decompressed where its ending says so."""
     codec = CODECS.get(path.suffix.lower())
     with codec(path) if codec else path.open("rb") as bytes_:
