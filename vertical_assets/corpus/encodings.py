@@ -3,7 +3,7 @@
 import codecs
 import io
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 SAMPLE_BYTES = 1 << 20
 BLOCK_CHARS = 1 << 20
@@ -93,7 +93,9 @@ def decoded(opened: io.BufferedIOBase, encoding: str, first: int = 1) -> Iterato
         encoding: theirs.
         first: number of the first line.
     """
-    reader = io.TextIOWrapper(opened, encoding, errors="mark_undecodable", newline="\n")
+    reader = io.TextIOWrapper(
+        cast(BinaryIO, opened), encoding, errors="mark_undecodable", newline="\n"
+    )
     more = True
     while more:
         lines: list[str] = []

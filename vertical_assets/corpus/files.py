@@ -79,14 +79,14 @@ def named_files(source: Source, data: UPath) -> dict[str, UPath]:
         if not path.is_absolute() and "://" not in str(source.path):
             path = data / str(source.path)
     if path.is_file():
-        return {path.name: path}
+        return {_name(path.relative_to(path.parent)): path}
     root, pattern = path, "**/*"
     if not path.is_dir():
         parts = (path, *path.parents)
         wild = [part for part in parts if any(sign in part.name for sign in "*?[")]
         root = wild[-1].parent if wild else path.parent
         pattern = path.relative_to(root).as_posix()
-    named = {file.relative_to(root).as_posix(): file for file in root.glob(pattern)}
+    named = {_name(file.relative_to(root)): file for file in root.glob(pattern)}
     found = {
         name: named[name]
         for name in sorted(named)
@@ -99,6 +99,11 @@ def named_files(source: Source, data: UPath) -> dict[str, UPath]:
             f"put it there or correct the source's {'resource' if source.package else 'path'}"
         )
     return found
+
+
+def _name(path: UPath) -> str:
+    """A relative path as text, also where its bytes are none (archives of other systems)."""
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def format_of(source: Source, name: str) -> str | None:

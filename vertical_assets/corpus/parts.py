@@ -107,11 +107,11 @@ def file_parts(source: Source, data: UPath, known: Path | None = None) -> list[S
         cut = formats[name] in LINE_FORMATS and is_local(file) and not compressed(name)
         stamp = _stamp(file)
         state = f"{stamp} {cut} {source.encoding}"
-        entry = before.get(str(file))
+        entry = before.get(name)
         if entry is None or entry[0] != state:
             entry = (state, _pieces(file, source.encoding, cut))
         if stamp is not None and _settled(file):
-            after[str(file)] = entry
+            after[name] = entry
         for piece in entry[1]:
             place = f"{name}:{piece.lines_before + 1}" if piece.lines_before else name
             parts.append(

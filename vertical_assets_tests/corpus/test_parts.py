@@ -44,6 +44,14 @@ def test_globs_folders_and_single_files_name_their_files_without_ambiguity(tmp_p
     assert names(tmp_path, "a/x.txt") == ["x.txt"]
 
 
+def test_a_file_name_in_another_encoding_does_not_stop_the_others(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode("报告.txt".encode("gb18030"))).write_text("one\n")
+    odd = source("*.txt")
+    (part,) = parts_of(odd, UPath(tmp_path), tmp_path / "known.json")
+    (batch,) = read_part(part, odd, "zh")
+    assert batch["origin"].to_pylist() == ["\\xb1\\xa8\\xb8\\xe6.txt:1"]
+
+
 def test_a_url_of_another_file_system_is_read_like_a_local_file(tmp_path: Path) -> None:
     root = UPath("memory://corpus_of_test_parts")
     (root / "a").mkdir(parents=True)
