@@ -15,6 +15,7 @@ import xxhash
 from vertical_assets.spec import Source
 from vertical_assets.store.contracts import RAW_DOCUMENTS
 
+_COLUMNS = ("id", "title", "text", "language", "author_id", "published_at")
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -31,7 +32,7 @@ class Block(NamedTuple):
 
 def document_id(source: str, native_id: str) -> str:
     """doc_id: xxh3-128 of source and native id, in hexadecimal."""
-    return xxhash.xxh3_128_hexdigest(f"{source}\0{native_id}".encode())
+    return xxhash.xxh3_128_hexdigest(f"{source}\0{native_id}".encode("utf-8", "replace"))
 
 
 def documents(block: Block, source: Source, language: str) -> pa.RecordBatch:
@@ -46,39 +47,43 @@ def documents(block: Block, source: Source, language: str) -> pa.RecordBatch:
         language: of documents where neither row nor source says.
     """
     places, rows, broken = block.places, block.rows, dict(block.broken)
-    size, language = len(rows), source.language or language
-
-    def column(name: str) -> list[Any]:
-        field = source.fields.get(name, name)
-        if "." in field:
-            return [_nested(row, field) for row in rows]
-        return [row.pop(field, None) for row in rows]
-
-    text, title = column("text"), column("title")
+    size, default = len(rows), source.language or language
+    values = {name: _column(rows, source.fields.get(name, name)) for name in _COLUMNS}
+    for row in rows if source.constants else ():
+        row.update(source.constants)
+    text, ids = values["text"], values["id"]
     if None in text:
         wanted = source.fields.get("text", "text")
         for index in [i for i in range(size) if text[i] is None]:
             text[index] = ""
             reason = f"no field {wanted!r}; name the right one under 'fields.text'"
             broken.setdefault(index, ("missing_text", f"{places[index]}: {reason}"))
-    natives = zip(_texts(column("id")).to_pylist(), places, strict=True)
+    if not set(map(type, ids)) <= {str, type(None)}:
+        ids = _texts(ids).to_pylist()
+    natives = zip(ids, places, strict=True)
     verdicts = [broken.get(i, (None, None)) for i in range(size)] if broken else []
     columns = {
         "doc_id": [document_id(source.name, native or place) for native, place in natives],
         "source": pa.repeat(source.name, size),
         "kind": pa.repeat(source.kind, size),
-        "title": _texts(title, blank=None),
+        "title": _texts(_present(values["title"])),
         "text": _texts(text),
-        "language": _texts([value or language for value in column("language")]),
-        "author_id": _texts(column("author_id"), blank=None),
-        "published_at": _texts(column("published_at"), blank=None),
+        "language": _texts([value or default for value in values["language"]]),
+        "author_id": _texts(_present(values["author_id"])),
+        "published_at": _texts(_present(values["published_at"])),
         "licence": pa.repeat(source.licence, size),
-        "meta": _texts([to_json({**row, **source.constants}) for row in rows]),
+        "meta": _texts([to_json(row) for row in rows]),
         "origin": places,
         "rule": [rule for rule, _ in verdicts] or pa.nulls(size, pa.string()),
         "reason": [reason for _, reason in verdicts] or pa.nulls(size, pa.string()),
     }
     return pa.record_batch(columns, schema=RAW_DOCUMENTS)
+
+
+def _column(rows: list[dict[str, Any]], field: str) -> list[Any]:
+    if "." in field:
+        return [_nested(row, field) for row in rows]
+    return [row.pop(field, None) for row in rows]
 
 
 def _nested(row: dict[str, Any], field: str) -> Any:
@@ -92,10 +97,13 @@ def _nested(row: dict[str, Any], field: str) -> Any:
     return inner.pop(last, None) if isinstance(inner, dict) else None
 
 
-def _texts(values: list[Any], blank: str | None = "") -> pa.Array:
-    """Values as strings, other types in JSON's spelling; empty ones as `blank`."""
-    if blank is None:
-        values = [None if value == "" else value for value in values]
+def _present(values: list[Any]) -> list[Any]:
+    """Empty strings, all that a CSV file can say, are nulls."""
+    return [None if value == "" else value for value in values] if "" in values else values
+
+
+def _texts(values: list[Any]) -> pa.Array:
+    """Values as strings, other types in JSON's spelling."""
     try:
         return pa.array(values, pa.string())
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):

@@ -3,7 +3,7 @@
 import codecs
 import io
 from collections.abc import Iterator
-from typing import IO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 SAMPLE_BYTES = 1 << 20
 BLOCK_CHARS = 1 << 20
@@ -85,7 +85,7 @@ def _mark(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("mark_undecodable", _mark)
 
 
-def decoded(opened: IO[bytes], encoding: str, first: int = 1) -> Iterator[Lines]:
+def decoded(opened: io.BufferedIOBase, encoding: str, first: int = 1) -> Iterator[Lines]:
     """Lines of a file in blocks of about a million characters; only `\\n` ends a line.
 
     Args:
@@ -93,13 +93,30 @@ def decoded(opened: IO[bytes], encoding: str, first: int = 1) -> Iterator[Lines]
         encoding: theirs.
         first: number of the first line.
     """
-    reader = io.TextIOWrapper(opened, encoding, errors="mark_undecodable", newline="\n")
-    while lines := [line.rstrip("\r\n") for line in reader.readlines(BLOCK_CHARS)]:
+    reader = io.TextIOWrapper(
+        cast(BinaryIO, opened), encoding, errors="mark_undecodable", newline="\n"
+    )
+    more = True
+    while more:
+        lines: list[str] = []
+        size, broken_off = 0, None
+        try:
+            for line in reader:
+                lines.append(line.rstrip("\r\n"))
+                size += len(line)
+                if size >= BLOCK_CHARS:
+                    break
+            else:
+                more = False
+        except Exception as error:  # a compressed file breaks off: what was read before it stays
+            broken_off = error
         marked = _marked(lines)
         for index in marked:
             lines[index] = lines[index].replace(UNDECODABLE, "\N{REPLACEMENT CHARACTER}")
         yield Lines(first, lines, marked)
         first += len(lines)
+        if broken_off:
+            raise broken_off
 
 
 def decoded_whole(content: bytes, encoding: str) -> tuple[str, int | None]:

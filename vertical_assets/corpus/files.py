@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from importlib.util import find_spec
-from io import BufferedReader
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 from upath import UPath
@@ -79,14 +79,14 @@ def named_files(source: Source, data: UPath) -> dict[str, UPath]:
         if not path.is_absolute() and "://" not in str(source.path):
             path = data / str(source.path)
     if path.is_file():
-        return {path.name: path}
+        return {_name(path.relative_to(path.parent)): path}
     root, pattern = path, "**/*"
     if not path.is_dir():
         parts = (path, *path.parents)
         wild = [part for part in parts if any(sign in part.name for sign in "*?[")]
         root = wild[-1].parent if wild else path.parent
         pattern = path.relative_to(root).as_posix()
-    named = {file.relative_to(root).as_posix(): file for file in root.glob(pattern)}
+    named = {_name(file.relative_to(root)): file for file in root.glob(pattern)}
     found = {
         name: named[name]
         for name in sorted(named)
@@ -99,6 +99,11 @@ def named_files(source: Source, data: UPath) -> dict[str, UPath]:
             f"put it there or correct the source's {'resource' if source.package else 'path'}"
         )
     return found
+
+
+def _name(path: UPath) -> str:
+    """A relative path as text, also where its bytes are none (archives of other systems)."""
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def format_of(source: Source, name: str) -> str | None:
@@ -138,7 +143,7 @@ def local_copy(file: UPath) -> Iterator[Path]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[BufferedIOBase]:
     """The bytes of a file, decompressed where its ending says so."""
     codec = CODECS.get(path.suffix.lower())
     with codec(path) if codec else path.open("rb") as bytes_:

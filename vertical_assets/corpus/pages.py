@@ -39,12 +39,13 @@ def text_encoding(content: bytes, part: SourcePart, source: Source) -> str:
 
     Raises:
         SourceError: no such encoding.
-        UnreadableError: it is no text by its first bytes.
+        UnreadableError: it is no text by its first bytes, and no encoding is declared.
     """
     if not content:
         raise UnreadableError("empty_file", "the file has no bytes")
+    guessed = source.encoding is None and part.encoding is None
     for signature, words in SIGNATURES.items():
-        if content.startswith(signature) and not part.lines_before:
+        if guessed and content.startswith(signature):
             raise UnreadableError(
                 "wrong_format", f"the first bytes are those of {words}; rename or convert the file"
             )
@@ -68,8 +69,8 @@ def undecodable(place: str, encoding: str) -> tuple[str, str]:
 
 
 def _text(part: SourcePart, source: Source) -> Page:
-    with opened_part(part) as opened:
-        content = opened.read()
+    with opened_part(part) as (_, stream):
+        content = stream.read()
     encoding = text_encoding(content, part, source)
     text, line = decoded_whole(content, encoding)
     return {"text": text}, undecodable(f"{part.name}:{line}", encoding) if line else None
@@ -81,8 +82,8 @@ def _html(part: SourcePart, source: Source) -> Page:
     from trafilatura import extract, html2txt
     from trafilatura.metadata import extract_title
 
-    with opened_part(part) as opened:
-        content = opened.read()
+    with opened_part(part) as (_, stream):
+        content = stream.read()
     encoding = text_encoding(content, part, source)
     text, line = decoded_whole(content, encoding)
     said = HTML_CHARSET.search(content, 0, HTML_HEAD_BYTES)
@@ -140,7 +141,7 @@ def _word_lines(container: Any) -> Iterator[str]:
             continue
         for row in item.rows:
             cells = {id(cell._tc): cell for cell in row.cells}
-            yield "\t".join(" ".join(_word_lines(cell)) for cell in cells.values())
+            yield "\t".join(" ".join(filter(None, _word_lines(cell))) for cell in cells.values())
 
 
 def _with_text(values: dict[str, Any], remedy: str) -> Page:

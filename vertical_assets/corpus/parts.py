@@ -10,9 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import xxhash
 from pydantic import TypeAdapter
@@ -107,11 +107,11 @@ def file_parts(source: Source, data: UPath, known: Path | None = None) -> list[S
         cut = formats[name] in LINE_FORMATS and is_local(file) and not compressed(name)
         stamp = _stamp(file)
         state = f"{stamp} {cut} {source.encoding}"
-        entry = before.get(str(file))
+        entry = before.get(name)
         if entry is None or entry[0] != state:
             entry = (state, _pieces(file, source.encoding, cut))
         if stamp is not None and _settled(file):
-            after[str(file)] = entry
+            after[name] = entry
         for piece in entry[1]:
             place = f"{name}:{piece.lines_before + 1}" if piece.lines_before else name
             parts.append(
@@ -202,17 +202,32 @@ def _remember(known: Path, entries: dict[str, tuple[str, list[_Piece]]]) -> None
 
 
 @contextmanager
-def opened_part(part: SourcePart) -> Iterator[IO[bytes]]:
-    """The bytes of a part, decompressed."""
+def opened_part(part: SourcePart) -> Iterator[tuple[bytes, BufferedIOBase]]:
+    """First bytes of a part and a stream of all of them, decompressed."""
     assert part.file is not None
     with local_copy(part.file) as path:
         if part.stop is not None:
             with path.open("rb") as file:
                 file.seek(part.start)
-                yield BytesIO(file.read(part.stop - part.start))
+                content = file.read(part.stop - part.start)
+            yield content[:SAMPLE_BYTES], BytesIO(content)
         else:
-            with opened(path) as whole:
-                yield whole
+            with opened(path) as stream:
+                sample = _sample(stream)
+            with opened(path) as stream:
+                yield sample, stream
+
+
+def _sample(stream: BufferedIOBase) -> bytes:
+    """First bytes of a stream, or as many as there are before it breaks off."""
+    sample = b""
+    try:
+        while len(sample) < SAMPLE_BYTES and (chunk := stream.read1(CHUNK_BYTES)):
+            sample += chunk
+    except Exception:
+        if not sample:
+            raise
+    return sample
 
 
 @contextmanager
@@ -220,8 +235,8 @@ def seekable(part: SourcePart) -> Iterator[Path | BytesIO]:
     """For libraries that jump about in a file: its path, or its decompressed bytes."""
     assert part.file is not None
     if compressed(part.name):
-        with opened_part(part) as file:
-            yield BytesIO(file.read())
+        with opened_part(part) as (_, stream):
+            yield BytesIO(stream.read())
     else:
         with local_copy(part.file) as path:
             yield path

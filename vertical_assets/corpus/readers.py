@@ -4,6 +4,7 @@ import csv
 import importlib
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 
 from vertical_assets.corpus import pages
 from vertical_assets.corpus.documents import Block
-from vertical_assets.corpus.encodings import BLOCK_CHARS, SAMPLE_BYTES, Lines, decoded
+from vertical_assets.corpus.encodings import BLOCK_CHARS, Lines, decoded
 from vertical_assets.corpus.files import SourceError, UnreadableError, format_of, local_copy
 from vertical_assets.corpus.pages import text_encoding, undecodable
 from vertical_assets.corpus.parts import SourcePart, opened_part, seekable
@@ -65,10 +66,9 @@ def _whole(part: SourcePart, rule: str, reason: str) -> Block:
 
 
 def _line_blocks(part: SourcePart, source: Source) -> Iterator[tuple[Lines, str]]:
-    with opened_part(part) as opened:
-        encoding = text_encoding(opened.read(SAMPLE_BYTES), part, source)
-        opened.seek(0)
-        for lines in decoded(opened, encoding, part.lines_before + 1):
+    with opened_part(part) as (sample, stream):
+        encoding = text_encoding(sample, part, source)
+        for lines in decoded(stream, encoding, part.lines_before + 1):
             yield lines, encoding
 
 
@@ -155,6 +155,9 @@ def _csv(part: SourcePart, source: Source, delimiter: str = ",") -> Iterator[Blo
             break
         except csv.Error as error:
             reason = str(error)
+        except Exception:  # the file breaks off: what was read of it stays
+            yield block
+            raise
         number, line, _ = feed.taken[0]
         place, index = f"{part.name}:{number}", len(block.rows)
         if len(cells) != len(header):
@@ -216,10 +219,18 @@ def _function(part: SourcePart, source: Source) -> Iterator[Block]:
     assert part.file is not None
     with local_copy(part.file) as path:
         found, number = iter(read(path)), 1
-        while rows := [dict(row) for row in islice(found, ROWS_OF_FUNCTION)]:
+        rows: list[dict[str, Any]] = [{}]
+        while rows:
+            rows, broken_off = [], None
+            try:
+                rows.extend(dict(row) for row in islice(found, ROWS_OF_FUNCTION))
+            except Exception as error:  # what was read before it stays
+                broken_off = error
             places = [f"{part.name}:{number + i}" for i in range(len(rows))]
             number += len(rows)
             yield Block(places, rows, {})
+            if broken_off:
+                raise broken_off
 
 
 READERS: dict[str, Callable[[SourcePart, Source], Iterator[Block]]] = {

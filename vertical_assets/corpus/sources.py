@@ -77,7 +77,8 @@ def read_part(part: SourcePart, source: Source, language: str) -> Iterator[pa.Re
     """
     blocks = blocks_of(part, source) if part.file is not None else query_blocks(part, source)
     for block in blocks:
-        yield documents(block, source, language)
+        if block.rows:
+            yield documents(block, source, language)
     if not unchanged(part, source):
         raise SourceError(
             f"source {source.name!r}: {part.file_name} changed while it was read; read it again"
