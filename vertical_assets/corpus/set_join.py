@@ -38,8 +38,8 @@ class Sets:
 
 
 def empty_counts(elements: int) -> NDArray[np.uint16]:
-    """A table of counts, some slots per distinct element where elements recur about 8 times."""
-    return np.zeros(1 << int(np.clip(np.ceil(np.log2(max(elements, 1))) - 2, 10, 28)), np.uint16)
+    """A table of counts for so many elements; small, since its speed is that of the cache."""
+    return np.zeros(1 << int(np.clip(np.ceil(np.log2(max(elements, 1))) - 4, 10, 28)), np.uint16)
 
 
 def count(
@@ -72,9 +72,28 @@ def _prefix_size(size, threshold):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _smallest_first(keys, size, wanted):  # type: ignore[no-untyped-def]
-    """Quickselect (Hoare, 1961): the `wanted` smallest of `keys[:size]` come first."""
-    low, high = 0, size - 1
+def _rarest_first(keys, size, wanted, tally):  # type: ignore[no-untyped-def]
+    """The `wanted` smallest of `keys[:size]` come first; a key is (count, element).
+
+    By counts, of which `tally` holds how many keys have each, then by quickselect (Hoare, 1961)
+    among the keys with the last count.
+    """
+    edge, before = 0, 0
+    while before + tally[edge] < wanted:
+        before += tally[edge]
+        edge += 1
+    count, last = np.uint64(edge), np.uint64(len(tally) - 1)
+    front = 0
+    for j in range(size):  # a swap that does not matter is cheaper than a branch
+        key = keys[j]
+        keys[j], keys[front] = keys[front], key
+        front += min(key >> np.uint64(32), last) < count
+    back = front
+    for j in range(front, size):
+        key = keys[j]
+        keys[j], keys[back] = keys[back], key
+        back += min(key >> np.uint64(32), last) == count
+    low, high = front, back - 1
     while low < high:
         pivot = keys[(low + high) // 2]
         i, j = low, high
@@ -100,7 +119,9 @@ def _candidates(counts, shift, values, offsets, wanted, threshold):  # type: ign
     longest = 0
     for i in range(len(wanted)):
         longest = max(longest, offsets[i + 1] - offsets[i])
-    keys = np.empty(longest, np.uint64)
+    keys = np.empty(longest + 1, np.uint64)
+    alone = np.empty(longest + 1, np.uint32)
+    tally = np.zeros(64, np.int64)
     rows = np.empty(len(wanted), np.int64)
     sizes = np.empty(len(wanted), np.int32)
     prefixes = np.empty(len(wanted), np.int32)
@@ -111,28 +132,30 @@ def _candidates(counts, shift, values, offsets, wanted, threshold):  # type: ign
         size = offsets[i + 1] - offsets[i]
         if not wanted[i] or size == 0:
             continue
-        # Shared elements to the front, the set's own ones (they are the rarest) to the back.
-        shared, own = 0, size
+        # Elements that no other set has are the rarest, and nothing can be looked up by them.
+        shared, own = 0, 0
+        tally[:] = 0
         for j in range(offsets[i], offsets[i + 1]):
             occurrences = counts[values[j] >> shift]
-            key = np.uint64(occurrences) << np.uint64(32) | np.uint64(values[j])
-            if occurrences > 1:
-                keys[shared] = key
-                shared += 1
-            else:
-                own -= 1
-                keys[own] = key
-        prefix = _prefix_size(size, threshold) - (size - shared)
+            keys[shared] = np.uint64(occurrences) << np.uint64(32) | np.uint64(values[j])
+            alone[own] = values[j]
+            shared += occurrences > 1
+            own += occurrences <= 1
+            tally[min(occurrences, np.uint16(len(tally) - 1))] += 1
+        tally[:2] = 0
+        prefix = _prefix_size(size, threshold) - own
         if prefix <= 0:
-            continue  # whatever it could be looked up by is its own
-        _smallest_first(keys, shared, prefix)
+            continue
+        _rarest_first(keys, shared, prefix, tally)
         rows[found], sizes[found], prefixes[found] = i, size, prefix
         greatest = np.uint64(0)
         for j in range(prefix):
             greatest = max(greatest, keys[j])
         last[found] = greatest
-        for j in range(size):
+        for j in range(shared):
             chosen[filled + j] = np.uint32(keys[j] & np.uint64(0xFFFFFFFF))
+        for j in range(own):
+            chosen[filled + shared + j] = alone[j]
         filled += size
         found += 1
     return found, filled, rows, sizes, prefixes, last, chosen
@@ -234,7 +257,7 @@ def _stars(sizes, prefixes, last, values, order, threshold):  # type: ignore[no-
         spans[slot, 0] = total
         total += spans[slot, 1]
         spans[slot, 1] = spans[slot, 0]
-    posted = np.empty(looked_up, np.int32)
+    posted = np.empty(looked_up, np.uint64)  # place in `sets` and size
 
     slots = 4
     while slots < 4 * largest:
@@ -244,19 +267,29 @@ def _stars(sizes, prefixes, last, values, order, threshold):  # type: ignore[no-
     place = np.empty(number, np.int32)
     hits = np.zeros(number, np.int32)
     touched = np.empty(number, np.int32)
+    begin = np.empty(largest, np.uint32)
+    end = np.empty(largest, np.uint32)
+    low = np.uint64(0xFFFFFFFF)
     for turn in range(number):
         k = order[turn]
         place[k] = turn
         size = sizes[k]
+        # |A n B| >= t |A u B| bounds the size of the other set.
+        least = np.uint64(np.ceil(threshold * size - _ROUNDING))
+        most = np.uint64(size / threshold + _ROUNDING)
+        for j in range(prefixes[k]):  # by themselves, these reads do not wait for each other
+            slot = values[starts[k] + j] >> shift
+            begin[j], end[j] = spans[slot, 0], spans[slot, 1]
         met = 0
-        for j in range(starts[k], starts[k] + prefixes[k]):
-            slot = values[j] >> shift
-            for at in range(spans[slot, 0], spans[slot, 1]):
-                other = posted[at]
-                if hits[other] == 0:
-                    touched[met] = other
-                    met += 1
-                hits[other] += 1
+        for j in range(prefixes[k]):
+            for at in range(begin[j], end[j]):
+                other_size = posted[at] & low
+                if least <= other_size <= most:
+                    other = np.int32(posted[at] >> np.uint64(32))
+                    if hits[other] == 0:
+                        touched[met] = other
+                        met += 1
+                    hits[other] += 1
         best, nearest, loaded = 0.0, -1, False
         for m in range(met):
             other = touched[m]
@@ -299,6 +332,6 @@ def _stars(sizes, prefixes, last, values, order, threshold):  # type: ignore[no-
         else:
             for j in range(starts[k], starts[k] + prefixes[k]):
                 slot = values[j] >> shift
-                posted[spans[slot, 1]] = k
+                posted[spans[slot, 1]] = np.uint64(k) << np.uint64(32) | np.uint64(size)
                 spans[slot, 1] += np.uint32(1)
     return kept, similarity
