@@ -150,11 +150,10 @@ def write_files(folder: Path, megabytes: float, prefix: str, seed: int) -> int:
 
 def run_step(step: str, root: UPath, data: UPath) -> dict[str, Any]:
     """One step in this process; returns its figures."""
-    from vertical_assets.store.tombstones import Tombstones
-
     from vertical_assets.corpus import flow
     from vertical_assets.store import Table, contracts
     from vertical_assets.store.tables import TableWriter, previous_version
+    from vertical_assets.store.tombstones import Tombstones
     from vertical_assets.store.versions import commit, current
 
     spec = specification()

@@ -48,7 +48,7 @@ WARMUP = 200
 
 
 def ours(batches: list[pa.RecordBatch], language: str) -> list[int]:
-    from vertical_assets.corpus.dedup import find_duplicates
+    from vertical_assets.corpus.dedup.dedup import find_duplicates
 
     found: list[int] = find_duplicates(batches, spec(language)).kept.tolist()
     return found
@@ -58,7 +58,7 @@ def ours_streamed(file: Path, language: str) -> list[int]:
     """Texts read once, sketches on disk: for corpora larger than memory."""
     import pyarrow.parquet as pq
 
-    from vertical_assets.corpus.dedup import SKETCHES, cluster, sketches
+    from vertical_assets.corpus.dedup.dedup import SKETCHES, cluster, sketches
 
     stored = file.with_suffix(".sketches.parquet")
     with pq.ParquetWriter(stored, SKETCHES, compression="none", use_dictionary=False) as writer:

@@ -21,9 +21,9 @@ from personal_texts import LabelledText, labelled_texts
 from rich.console import Console
 from rich.table import Table
 
-from vertical_assets.corpus.deidentify import deidentify_batch, find_again, find_personal
-from vertical_assets.corpus.personal_data import PersonalData
-from vertical_assets.corpus.pseudonyms import Pseudonyms
+from vertical_assets.corpus.personal.deidentify import deidentify_batch, find_again, find_personal
+from vertical_assets.corpus.personal.personal_data import PersonalData
+from vertical_assets.corpus.personal.pseudonyms import Pseudonyms
 from vertical_assets.defs.medical.icd10 import inclusion_terms, titles
 
 Span = tuple[str, int, int]

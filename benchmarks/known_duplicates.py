@@ -31,7 +31,7 @@ def jaccard(a: str, b: str, language: str) -> float:
 
 def clauses(language: str) -> list[str]:
     """Clauses of real texts out of installed packages, normalised."""
-    from vertical_assets.corpus.ngrams import normalize
+    from vertical_assets.corpus.dedup.ngrams import normalize
 
     def folder(package: str) -> Path:
         found = find_spec(package)

@@ -115,8 +115,8 @@ def source_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
 
 def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[dg.AssetObservation]:
     """Observations of source and label files whose content is not the one last seen."""
+    from vertical_assets.corpus.reading.sources import fingerprints
     from vertical_assets.corpus.review.verdicts import verdict_fingerprint
-    from vertical_assets.corpus.sources import fingerprints
     from vertical_assets.labels.annotations import label_fingerprint
 
     found = {

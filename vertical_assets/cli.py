@@ -43,7 +43,7 @@ def main() -> None:
 @click.option("--all", "force", is_flag=True, help="Materialize everything, in sync or not.")
 def build(vertical: str, force: bool) -> None:
     """Materialize what is missing or out of date in VERTICAL; exit status 1 if it stops early."""
-    from vertical_assets.corpus.sources import drop_folder
+    from vertical_assets.corpus.reading.sources import drop_folder
     from vertical_assets.store import store_root, tombstones
     from vertical_assets.store.versions import purge
 
@@ -108,7 +108,7 @@ def trace(doc_id: str) -> None:
 @click.option("--reason", default=None, help="Kept with the tombstone, e.g. the request's number.")
 def forget(doc_id: str, reason: str | None) -> None:
     """Remove document DOC_ID: the next build of its vertical contains nothing of it."""
-    from vertical_assets.corpus.sources import document_id, drop_folder
+    from vertical_assets.corpus.reading.sources import document_id, drop_folder
     from vertical_assets.store import tombstones
 
     for target in open_targets():

@@ -225,7 +225,11 @@ def test_labels_below_the_bar_stop_the_build_before_training(
     ("name", "content", "says"),
     [
         ("second.jsonl", None, "source 'second': no file at"),
-        ("second.jsonl", b"", "source 'second' gave no document: second.jsonl: the file has no bytes"),
+        (
+            "second.jsonl",
+            b"",
+            "source 'second' gave no document: second.jsonl: the file has no bytes",
+        ),
     ],
 )
 def test_a_source_that_gives_nothing_stops_with_its_name(

@@ -5,7 +5,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vertical_assets.corpus.sources import document_id
+from vertical_assets.corpus.reading.sources import document_id
 from vertical_assets_tests.conftest import Project, reviews
 from vertical_assets_tests.test_build import built_now, not_up_to_date, stale_in_graphql
 

@@ -79,7 +79,7 @@ def collecting(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         again.
         """
         from vertical_assets.corpus.flow import collect
-        from vertical_assets.corpus.sources import SourceError, drop_folder
+        from vertical_assets.corpus.reading.sources import SourceError, drop_folder
         from vertical_assets.store import tombstones
         from vertical_assets.store.contracts import RAW_DOCUMENTS
 
@@ -160,10 +160,10 @@ def sorting(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     def valid_corpus(raw_corpus: Table):
         from datetime import UTC, datetime
 
-        from vertical_assets.corpus.diversity import Diversity
-        from vertical_assets.corpus.expectations import docs_folder, validate
         from vertical_assets.corpus.flow import sort_out
-        from vertical_assets.corpus.ids import repeated
+        from vertical_assets.corpus.validity.diversity import Diversity
+        from vertical_assets.corpus.validity.expectations import docs_folder, validate
+        from vertical_assets.corpus.validity.ids import repeated
         from vertical_assets.store.contracts import DOCUMENTS, QUARANTINE
 
         valid = writer(spec, "valid_corpus", DOCUMENTS)
@@ -259,9 +259,9 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 
         `changes` says what was replaced in each, by type and place, never the value itself.
         """
+        from vertical_assets.corpus.cleaning.pipeline import personal_data_left
         from vertical_assets.corpus.flow import clean
-        from vertical_assets.corpus.pipeline import personal_data_left
-        from vertical_assets.corpus.sources import drop_folder
+        from vertical_assets.corpus.reading.sources import drop_folder
         from vertical_assets.store.contracts import CLEAN_DOCUMENTS
 
         cleaned, folder = writer(spec, "clean_corpus", CLEAN_DOCUMENTS), drop_folder(spec.name)

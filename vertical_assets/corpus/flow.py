@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from upath import UPath
 
 from vertical_assets.corpus.authors.anonymity import replace_attributes
-from vertical_assets.corpus.cleaning import clean_batch
-from vertical_assets.corpus.dedup import SKETCHES, cluster, normalize, sketches
-from vertical_assets.corpus.diversity import diversity_figures
-from vertical_assets.corpus.ids import repeated
-from vertical_assets.corpus.pipeline import Cleaning
-from vertical_assets.corpus.rules import apply_rules
-from vertical_assets.corpus.sources import parts_of, read_part, work_folder
+from vertical_assets.corpus.cleaning.cleaning import clean_batch
+from vertical_assets.corpus.cleaning.pipeline import Cleaning
+from vertical_assets.corpus.dedup.dedup import SKETCHES, cluster, normalize, sketches
+from vertical_assets.corpus.reading.sources import parts_of, read_part, work_folder
+from vertical_assets.corpus.validity.diversity import diversity_figures
+from vertical_assets.corpus.validity.ids import repeated
+from vertical_assets.corpus.validity.rules import apply_rules
 from vertical_assets.spec import Clean, Source, VerticalSpec
 from vertical_assets.store import Table
 from vertical_assets.store.tables import TableWriter, grouped

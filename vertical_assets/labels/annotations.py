@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from vertical_assets.corpus.sources import (
+from vertical_assets.corpus.reading.sources import (
     SourceError,
     document_id,
     drop_folder,

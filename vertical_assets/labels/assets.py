@@ -54,7 +54,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         deps=[] if simulated else [[spec.name, "label_files"]],
     )
     def annotations(dedup_corpus: Table, duplicates: Table):
-        from vertical_assets.corpus.sources import SourceError
+        from vertical_assets.corpus.reading.sources import SourceError
         from vertical_assets.labels.annotations import read_annotations, simulate_annotations
         from vertical_assets.store.contracts import ANNOTATIONS, QUARANTINE
         from vertical_assets.store.tables import stage_table
@@ -261,7 +261,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
             version=VERSION,
             reads=["dedup.unit", "language"],
             kinds={"parquet"},
-        ),  # fmt: skip
+        ),
         ins={
             "labeled_set": dg.AssetIn(key["labeled_set"]),
             "dedup_corpus": dg.AssetIn(key["dedup_corpus"]),
@@ -282,7 +282,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         """
         import pyarrow.compute as pc
 
-        from vertical_assets.corpus.contamination import find_contamination
+        from vertical_assets.corpus.dedup.contamination import find_contamination
         from vertical_assets.labels.splits import TEST
         from vertical_assets.store.contracts import CONTAMINATION
         from vertical_assets.store.tables import stage_table

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from vertical_assets.corpus.dedup import find_duplicates, normalize
+from vertical_assets.corpus.dedup.dedup import find_duplicates, normalize
 from vertical_assets.spec import VerticalSpec
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"

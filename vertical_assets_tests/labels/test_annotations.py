@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vertical_assets.corpus.sources import SourceError, document_id
+from vertical_assets.corpus.reading.sources import SourceError, document_id
 from vertical_assets.labels.annotations import read_annotations, simulate_annotations
 from vertical_assets.spec import Simulate, VerticalSpec
 from vertical_assets.store.contracts import DUPLICATES

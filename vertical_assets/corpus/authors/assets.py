@@ -84,7 +84,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
 
         from vertical_assets.corpus.authors.privacy_budget import BudgetExhaustedError, Ledger
         from vertical_assets.corpus.authors.private_release import release_counts, release_mean
-        from vertical_assets.corpus.sources import drop_folder
+        from vertical_assets.corpus.reading.sources import drop_folder
         from vertical_assets.store.contracts import PRIVATE_RELEASE
         from vertical_assets.store.tables import stage_table
 

@@ -50,6 +50,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
         `data/<vertical>/spot_check/` has it as `sample.csv` and as Label Studio's tasks; filled-in
         copies go beside it as `verdicts*.csv` or `verdicts*.json`.
         """
+        from vertical_assets.corpus.reading.sources import drop_folder
         from vertical_assets.corpus.review.spot_check import draw_sample, judge, validity
         from vertical_assets.corpus.review.verdicts import (
             VerdictError,
@@ -57,7 +58,6 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
             read_verdicts,
             verdict_files,
         )
-        from vertical_assets.corpus.sources import drop_folder
         from vertical_assets.store.contracts import SPOT_CHECK
         from vertical_assets.store.tables import stage_table
 

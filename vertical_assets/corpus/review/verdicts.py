@@ -16,8 +16,8 @@ import pyarrow as pa
 import xxhash
 from upath import UPath
 
-from vertical_assets.corpus.encodings import SAMPLE_BYTES, detect_encoding
-from vertical_assets.corpus.sources import drop_folder
+from vertical_assets.corpus.reading.encodings import SAMPLE_BYTES, detect_encoding
+from vertical_assets.corpus.reading.sources import drop_folder
 from vertical_assets.spec import SpotCheck, VerticalSpec
 from vertical_assets.store.contracts import QUARANTINE, SPOT_VERDICTS
 

@@ -1,0 +1,172 @@
+"""From a valid document to a clean one: cleaned, de-identified, numbers written one way, segmented.
+
+Cleaning comes first, so that invisible or full-width characters hide no telephone number; personal
+data are looked for again after numbers were rewritten, since a number in words may be one.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+from upath import UPath
+
+from vertical_assets.corpus.cleaning.cleaning import clean_batch
+from vertical_assets.corpus.cleaning.numbers import normalize_batch
+from vertical_assets.corpus.cleaning.segmentation import (
+    Segmenter,
+    domain_terms,
+    read_dictionary,
+    segment_batch,
+)
+from vertical_assets.corpus.personal.deidentify import deidentify_batch, find_again, find_personal
+from vertical_assets.corpus.personal.personal_data import PersonalData
+from vertical_assets.corpus.personal.pseudonyms import Pseudonyms, secret_key
+from vertical_assets.spec import Deidentify, VerticalSpec
+from vertical_assets.store.contracts import CLEAN_DOCUMENTS
+
+Changes = list[dict[str, Any]]
+
+
+def personal_data(policy: Deidentify, folder: UPath) -> PersonalData:
+    """The recognisers of a vertical."""
+    names = [name for source in policy.names for name in read_dictionary(source, folder)]
+    return PersonalData(policy.entities, names)
+
+
+class Cleaning:
+    """Makes CLEAN_DOCUMENTS of DOCUMENTS, batch by batch.
+
+    Args:
+        spec: sections `clean`, `deidentify`, `language`.
+        folder: the vertical's drop folder, where dictionaries are.
+
+    Raises:
+        SourceError: a dictionary can't be read.
+    """
+
+    def __init__(self, spec: VerticalSpec, folder: UPath) -> None:
+        self.policy = spec.clean
+        self.terms = domain_terms(spec.clean, folder)
+        self.segmenter = Segmenter(self.terms) if spec.clean.segment else None
+        self.personal: PersonalData | None = None
+        secret = None
+        if spec.deidentify.enabled:
+            self.personal = personal_data(spec.deidentify, folder)
+            secret = secret_key() if spec.deidentify.action == "pseudonym" else None
+        self.pseudonyms = Pseudonyms(secret)
+        names = self.personal.names if self.personal else ()
+        self.identity = xxhash.xxh3_128_hexdigest(
+            repr(
+                (spec.clean, spec.deidentify, sorted(self.terms), names, self.pseudonyms.of("", ""))
+            ).encode()
+        )
+
+    def __call__(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Counter[str]]:
+        """CLEAN_DOCUMENTS, and how many of each change were made: "step<tab>what" -> count."""
+        changes: list[Changes] = [[] for _ in range(batch.num_rows)]
+        columns = {name: batch[name] for name in batch.schema.names}
+        columns["text"] = self._written(batch["text"], "text", changes)
+        columns["title"] = self._written(batch["title"], "title", changes)
+        columns["meta"] = self._meta(batch["meta"], changes)
+        columns["author_id"] = self._authors(batch["author_id"])
+        texts = columns["text"]
+        columns["words"] = (
+            segment_batch(texts, self.segmenter) if self.segmenter else pc.split_pattern(texts, " ")
+        )
+        columns["changes"] = pa.array([orjson.dumps(row).decode() for row in changes])
+        result = pa.RecordBatch.from_arrays(
+            [columns[name] for name in CLEAN_DOCUMENTS.names], schema=CLEAN_DOCUMENTS
+        )
+        counts = Counter(f"{change['step']}\t{change['what']}" for row in changes for change in row)
+        return result, counts
+
+    def _written(self, texts: pa.Array, field: str, changes: list[Changes]) -> pa.Array:
+        texts, cleaned = clean_batch(texts, self.policy)
+        for row, steps in cleaned.items():
+            changes[row] += [
+                {"field": field, "step": "clean", "what": what, "count": count}
+                for what, count in steps.items()
+            ]
+        texts = self._deidentified(texts, field, changes)
+        texts, rewritten = normalize_batch(texts, self.policy.numbers, self.terms)
+        if not any(rewritten):
+            return texts
+        before = list(map(len, changes))
+        texts = self._deidentified(texts, field, changes)
+        for row, numbers in enumerate(rewritten):
+            # A number in words that turned out to be personal is not told here either.
+            told = (
+                "start",
+                "end",
+                *(("original", "written") if len(changes[row]) == before[row] else ()),
+            )
+            for each in numbers:
+                said = {name: value for name, value in each._asdict().items() if name in told}
+                changes[row].append(
+                    {"field": field, "step": "numbers", "what": self.policy.numbers, **said}
+                )
+        return texts
+
+    def _deidentified(self, texts: pa.Array, field: str, changes: list[Changes]) -> pa.Array:
+        if self.personal is None:
+            return texts
+        result = deidentify_batch(texts, self.personal, self.pseudonyms)
+        if result.counts:
+            for row, found in enumerate(result.changes.to_pylist()):
+                changes[row] += [
+                    {"field": field, "step": "deidentify", "what": each.pop("type"), **each}
+                    for each in found
+                ]
+        return result.texts
+
+    def _meta(self, metas: pa.Array, changes: list[Changes]) -> pa.Array:
+        """Personal data in the entries of `meta`; a number that is one becomes its pseudonym."""
+        if self.personal is None:
+            return metas
+        written = metas.to_pylist()
+        for row in find_personal(metas, self.personal):
+            entries = orjson.loads(written[row])
+            names = [name for name, value in entries.items() if not isinstance(value, bool | None)]
+            values = [
+                entries[name]
+                if isinstance(entries[name], str)
+                else orjson.dumps(entries[name]).decode()
+                for name in names
+            ]
+            result = deidentify_batch(pa.array(values, pa.string()), self.personal, self.pseudonyms)
+            for name, value, found in zip(
+                names, result.texts.to_pylist(), result.changes.to_pylist(), strict=True
+            ):
+                if found:
+                    entries[name] = value
+                    changes[row] += [
+                        {"field": name, "step": "deidentify", "what": each.pop("type"), **each}
+                        for each in found
+                    ]
+            written[row] = orjson.dumps(entries, option=orjson.OPT_SORT_KEYS).decode()
+        return pa.array(written, metas.type)
+
+    def _authors(self, authors: pa.Array) -> pa.Array:
+        """An author's id is personal: the same pseudonym for the same author."""
+        if self.personal is None or authors.null_count == len(authors):
+            return authors
+        coded = authors.dictionary_encode()
+        stand_ins = [self.pseudonyms.of("AUTHOR", each) for each in coded.dictionary.to_pylist()]
+        return pa.array(stand_ins, pa.string()).take(coded.indices)
+
+
+def personal_data_left(
+    batches: Iterable[pa.RecordBatch], spec: VerticalSpec, folder: UPath
+) -> Counter[str]:
+    """What a second pass over texts and titles finds: type -> count; nothing, it should be."""
+    counts = Counter[str]()
+    if spec.deidentify.enabled:
+        personal = personal_data(spec.deidentify, folder)
+        for batch in batches:
+            for column in batch.columns:
+                counts.update(find_again(column, personal))
+    return counts

@@ -1,0 +1,1 @@
+"""dedup: one document per cluster of duplicates (SPEC D3)."""

@@ -1,0 +1,1 @@
+"""personal: who is meant stays hidden (SPEC X1)."""

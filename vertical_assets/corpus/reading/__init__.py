@@ -1,0 +1,1 @@
+"""reading: files, databases and packages become documents (SPEC D2)."""
