@@ -291,6 +291,18 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 def deduplicating(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     """dedup_corpus, duplicates."""
     key = [spec.name, "dedup_corpus"]
+    conflict_check = (
+        [
+            dg.AssetCheckSpec(
+                "label_conflicts",
+                asset=key,
+                description=f"Warns of texts that were collected with two values of "
+                f"{spec.dedup.label!r}.",
+            )
+        ]
+        if spec.dedup.label
+        else []
+    )
 
     @dg.multi_asset(
         outs=outs(
@@ -322,11 +334,15 @@ def deduplicating(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 asset=key,
                 description="Warns where most of the corpus are duplicates.",
             ),
+            *conflict_check,
         ],
         name=f"{spec.name}__dedup_corpus",
         ins={"clean_corpus": dg.AssetIn([spec.name, "clean_corpus"])},
     )
     def dedup_corpus(clean_corpus: Table):
+        from collections import Counter
+
+        from vertical_assets.corpus.dedup.label_conflicts import label_conflicts
         from vertical_assets.corpus.flow import SKETCHES, deduplicate, distinct_texts
         from vertical_assets.plots import histogram
         from vertical_assets.store.contracts import DEDUP_DOCUMENTS, DUPLICATES
@@ -338,6 +354,27 @@ def deduplicating(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         deduplicate(clean_corpus, spec, kept, dropped, sketches)
         commit(sketches.close(), store_root() / spec.name / "sketches")
         distinct, lengths = distinct_texts(kept.staged)
+        checks, conflicts = [], []
+        if spec.dedup.label:
+            conflicts = [
+                {
+                    "text": row["text"],
+                    "labels": ", ".join(
+                        f"{count} {label}" for label, count in Counter(row["labels"]).items()
+                    ),
+                }
+                for row in label_conflicts(clean_corpus.batches, spec.dedup.label).to_pylist()
+            ]
+            checks.append(
+                check(
+                    "label_conflicts",
+                    not conflicts,
+                    f"{len(conflicts)} texts carry several values of {spec.dedup.label!r}",
+                    severity=dg.AssetCheckSeverity.WARN,
+                    key=key,
+                    texts=len(conflicts),
+                )
+            )
         rate = dropped.rows / clean_corpus.rows
         yield stored(
             kept.close(),
@@ -363,6 +400,7 @@ def deduplicating(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                     key=key,
                     rate=rate,
                 ),
+                *checks,
             ],
             metadata={
                 "text_lengths": picture(
@@ -373,7 +411,13 @@ def deduplicating(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         yield stored(
             dropped.close(),
             key=[spec.name, "duplicates"],
-            metadata={"by_method": counts_table(dropped.figures, "method")},
+            metadata={
+                "by_method": counts_table(dropped.figures, "method"),
+                # Texts of a sensitive vertical are shown nowhere.
+                "label_conflicts": dg.MetadataValue.md(
+                    markdown_table([] if spec.sensitive else conflicts[:50])
+                ),
+            },
         )
 
     return [dedup_corpus]

@@ -298,6 +298,11 @@ class Dedup(Strict):
         description="Which of a cluster stays: the longest, the newest by `published_at`, or that "
         "of the source that stands first in `sources`.",
     )
+    label: str | None = Field(
+        default=None,
+        description="Entry of `meta` that is a label: texts that carry two of its values are "
+        "reported.",
+    )
     engine: Literal["local", "daft"] = Field(
         default="local", description="Where it runs; both give the same clusters."
     )
