@@ -146,35 +146,50 @@ def cluster(read: Read, spec: VerticalSpec) -> Duplicates:
     """
     small = pa.Table.from_batches(list(read(_SMALL)), pa.schema(map(SKETCHES.field, _SMALL)))
     ranked = by_preference(small, spec)
-    digests = np.concatenate(
-        [np.empty((0, 2), np.uint64), *(_words(chunk) for chunk in small["digest"].chunks)]
-    )
-    kept = first_with_digest(digests, ranked)
-    wanted = kept == np.arange(len(kept))
-    exact = ~wanted
-    similarity = np.ones(len(kept), np.float64)
+    first = first_with_digest(digest_words(small["digest"]), ranked)
+    wanted = first == np.arange(len(first))
 
     threshold = spec.dedup.threshold
     counts = empty_counts(pc.sum(small["length"]).as_py() or 0)
-    for first, values, offsets in _ngrams(read):
-        count(counts, values, offsets, wanted[first : first + len(offsets) - 1])
+    for start, values, offsets in _ngrams(read):
+        count(counts, values, offsets, wanted[start : start + len(offsets) - 1])
 
     def of_batch(batch: tuple[int, NDArray[np.uint32], NDArray[np.int64]]) -> tuple[int, Sets]:
-        first, values, offsets = batch
-        rows = wanted[first : first + len(offsets) - 1]
-        return first, candidates(counts, values, offsets, rows, threshold)
+        start, values, offsets = batch
+        rows = wanted[start : start + len(offsets) - 1]
+        return start, candidates(counts, values, offsets, rows, threshold)
 
     sets = joined(on_all_cores(of_batch, _ngrams(read)))
-    place = np.empty(len(kept), np.int64)
-    place[ranked] = np.arange(len(kept))
-    twin, jaccard = stars(sets, np.argsort(place[sets.rows]), threshold)
-    kept[sets.rows], similarity[sets.rows] = sets.rows[twin], jaccard
+    place = np.empty(len(first), np.int64)
+    place[ranked] = np.arange(len(first))
+    twins, similarity = stars(sets, np.argsort(place[sets.rows]), threshold)
+    return duplicates_of(small["doc_id"], first, sets.rows, sets.rows[twins], similarity)
+
+
+def duplicates_of(
+    doc_ids: pa.ChunkedArray,
+    first: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    twins: NDArray[np.int64],
+    similarity: NDArray[np.float64],
+) -> Duplicates:
+    """Exact and near duplicates together.
+
+    Args:
+        doc_ids: of all rows.
+        first: for each row, the first in rank with the same normalised text.
+        rows: such first rows that may have a similar one.
+        twins: for each of `rows`, the row that is kept for it.
+        similarity: of `rows` and `twins`.
+    """
+    kept, jaccard = first.copy(), np.ones(len(first), np.float64)
+    kept[rows], jaccard[rows] = twins, similarity
     # An exact copy of a near duplicate belongs to what was kept for the near duplicate.
+    exact = first != np.arange(len(first))
     copies = np.flatnonzero(exact)
-    firsts = kept[copies]
-    kept[copies], similarity[copies] = kept[firsts], similarity[firsts]
-    exact[copies] = kept[copies] == firsts
-    return Duplicates(small["doc_id"].combine_chunks(), kept, similarity, exact)
+    kept[copies], jaccard[copies] = kept[first[copies]], jaccard[first[copies]]
+    exact[copies] = kept[copies] == first[copies]
+    return Duplicates(doc_ids.combine_chunks(), kept, jaccard, exact)
 
 
 def in_memory(batches: Iterable[pa.RecordBatch]) -> Read:
@@ -216,10 +231,13 @@ def deduplicate(documents: pa.Table, spec: VerticalSpec) -> Deduplicated:
     return Deduplicated(kept, duplicates.table())
 
 
-def _words(digests: pa.FixedSizeBinaryArray) -> NDArray[np.uint64]:
+def digest_words(digests: pa.ChunkedArray) -> NDArray[np.uint64]:
     """Digests of 16 bytes as pairs of integers."""
-    data = digests.buffers()[1] or b""
-    return np.frombuffer(data, np.uint64, 2 * len(digests), 16 * digests.offset).reshape(-1, 2)
+    chunks = [
+        np.frombuffer(chunk.buffers()[1] or b"", np.uint64, 2 * len(chunk), 16 * chunk.offset)
+        for chunk in digests.chunks
+    ]
+    return np.concatenate([np.empty(0, np.uint64), *chunks]).reshape(-1, 2)
 
 
 def _ngrams(read: Read) -> Iterator[tuple[int, NDArray[np.uint32], NDArray[np.int64]]]:
