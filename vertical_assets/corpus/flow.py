@@ -18,7 +18,7 @@ from upath import UPath
 from vertical_assets.corpus.authors.anonymity import replace_attributes
 from vertical_assets.corpus.cleaning.cleaning import clean_batch
 from vertical_assets.corpus.cleaning.pipeline import Cleaning
-from vertical_assets.corpus.dedup.dedup import SKETCHES, cluster, normalize, sketches
+from vertical_assets.corpus.dedup.dedup import SKETCHES, Duplicates, cluster, normalize, sketches
 from vertical_assets.corpus.reading.sources import parts_of, read_part, work_folder
 from vertical_assets.corpus.validity.diversity import diversity_figures
 from vertical_assets.corpus.validity.ids import repeated
@@ -30,6 +30,8 @@ from vertical_assets.store.tombstones import Tombstones
 from vertical_assets.store.versions import Part
 
 __all__ = ["SKETCHES", "clean", "collect", "deduplicate", "distinct_texts", "sort_out"]
+
+_SKETCHED = ["doc_id", "source", "published_at", "text"]
 
 
 def key_of(*made_from: object) -> str:
@@ -178,15 +180,16 @@ def deduplicate(
     sketched: TableWriter,
 ) -> None:
     """CLEAN_DOCUMENTS -> DEDUP_DOCUMENTS and DUPLICATES; SKETCHES are kept for the next time."""
-    for part in cleaned.parts():
-        key = key_of(spec.dedup_unit, spec.dedup_ngram, part.digest)
-        if not sketched.reuse(key):
-            with sketched.part(key) as written:
-                for batch in sketches(
-                    part.batches(["doc_id", "source", "published_at", "text"]), spec
-                ):
-                    written.append(batch)
-    found = cluster(sketched.staged.batches, spec)
+    if spec.dedup.engine == "daft":
+        found = clusters_on_daft(cleaned, spec)
+    else:
+        for part in cleaned.parts():
+            key = key_of(spec.dedup_unit, spec.dedup_ngram, part.digest)
+            if not sketched.reuse(key):
+                with sketched.part(key) as written:
+                    for batch in sketches(part.batches(_SKETCHED), spec):
+                        written.append(batch)
+        found = cluster(sketched.staged.batches, spec)
     stays, first = found.stays, 0
     for part in cleaned.parts():
         mask = stays[first : first + part.rows]
@@ -204,6 +207,16 @@ def deduplicate(
         for batch in found.table().to_batches():
             written.append(batch)
             written.figures.update(batch["method"].to_pylist())
+
+
+def clusters_on_daft(cleaned: Table, spec: VerticalSpec) -> Duplicates:
+    """Daft reads the table's files itself: on this machine, or where DAFT_RUNNER=ray says."""
+    import daft
+
+    from vertical_assets.corpus.dedup.daft_engine import find_duplicates
+
+    files = [str(part.path) for part in cleaned.parts() if part.rows]
+    return find_duplicates(daft.read_parquet(files).select(*_SKETCHED), spec)
 
 
 def distinct_texts(kept: Table) -> tuple[int, NDArray[np.int32]]:

@@ -257,6 +257,15 @@ class VerticalSpec(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _daft_reads_plain_files(self) -> Self:
+        if self.sensitive and self.dedup.engine == "daft":
+            raise ValueError(
+                "dedup.engine 'daft' can't read the encrypted tables of a sensitive vertical; use "
+                "'local'"
+            )
+        return self
+
     @property
     def dedup_unit(self) -> Literal["character", "word"]:
         """Characters where words are not separated by spaces."""

@@ -111,6 +111,30 @@ def test_only_new_files_are_read_and_worked_on(place: Path) -> None:
     assert table("dedup_corpus").rows == 63
 
 
+def test_daft_gives_the_same_table(place: Path) -> None:
+    pytest.importorskip("daft", reason="daft (extra 'scale') is not installed")
+    materialize(spec())
+    before = current(store_root() / "tiny" / "dedup_corpus").name
+    materialize(spec(dedup={"engine": "daft"}))
+    assert current(store_root() / "tiny" / "dedup_corpus").name == before
+
+
+def test_attributes_of_authors_are_generalised(place: Path) -> None:
+    policy = {"quasi_identifiers": ["age"], "k": 5, "hierarchies": {"age": [10, 20]}}
+    result = materialize(spec(deidentify={"attributes": policy}))
+    checks = {(c.asset_key.path[-1], c.check_name): c for c in result.get_asset_check_evaluations()}
+    assert checks["author_attributes", "k_anonymity"].passed
+    ages = {
+        json.loads(meta).get("age") for meta in table("clean_corpus").read()["meta"].to_pylist()
+    }
+    assert not {str(20 + n) for n in range(60)} & ages
+    released = table("author_statistics").read().to_pylist()
+    assert {row["statistic"] for row in released} == {"count", "mean"}
+    ledger = (place / "data" / "tiny" / "privacy_ledger.jsonl").read_text()
+    materialize(spec(deidentify={"attributes": policy}))
+    assert (place / "data" / "tiny" / "privacy_ledger.jsonl").read_text() == ledger
+
+
 def test_a_sensitive_vertical_leaves_no_plain_text_in_the_store(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from vertical_assets.corpus import dedup
+from vertical_assets.corpus.dedup import dedup
 from vertical_assets.spec import VerticalSpec
-from vertical_assets_tests.corpus.test_dedup import WORDS, documents, with_dedup
+from vertical_assets_tests.corpus.dedup.test_dedup import WORDS, documents, with_dedup
 
 daft = pytest.importorskip("daft", reason="daft (extra 'scale') is not installed")
 
@@ -30,7 +30,7 @@ def copied(originals: int, copies: int) -> pa.Table:
 
 def check(spec: VerticalSpec, partitions: int = 1) -> None:
     """Both engines on the same rows."""
-    from vertical_assets.corpus.dedup_daft import find_duplicates
+    from vertical_assets.corpus.dedup.daft_engine import find_duplicates
 
     table = copied(150, 150)
     local = dedup.find_duplicates(table.to_batches(), spec)
@@ -49,7 +49,7 @@ def test_clusters_on_one_machine(threshold: float, keep: str) -> None:
 def test_clusters_on_a_ray_cluster_of_two_nodes() -> None:
     """In a process of its own: Daft's runner is chosen once per process."""
     pytest.importorskip("ray", reason="ray (extra 'scale') is not installed")
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root), "RAY_USAGE_STATS_ENABLED": "0"}
     result = subprocess.run(
         [sys.executable, __file__],

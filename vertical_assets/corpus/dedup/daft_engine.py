@@ -16,16 +16,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vertical_assets.corpus.dedup import (
+from vertical_assets.corpus.dedup.dedup import (
     SKETCHES,
     Duplicates,
     digest_words,
     duplicates_of,
     sketch,
 )
-from vertical_assets.corpus.keep_policy import by_preference
-from vertical_assets.corpus.ngrams import first_with_digest
-from vertical_assets.corpus.set_join import candidates
+from vertical_assets.corpus.dedup.keep_policy import by_preference
+from vertical_assets.corpus.dedup.ngrams import first_with_digest
+from vertical_assets.corpus.dedup.set_join import candidates
 from vertical_assets.spec import VerticalSpec
 
 if TYPE_CHECKING:
