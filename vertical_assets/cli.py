@@ -171,10 +171,15 @@ def rotate(drop_retired: bool) -> None:
 def steps_of(target: Target, doc_id: str) -> list["Step"]:
     """The document's trace in one vertical."""
     from vertical_assets.store import store_root
+    from vertical_assets.store.encryption import DecryptionError
+    from vertical_assets.store.keys import EncryptionKeyError
     from vertical_assets.trace import trace
 
     order = [key.path[-1] for key in target.keys]
-    return trace(store_root() / target.spec.name, doc_id, order)
+    try:
+        return trace(store_root() / target.spec.name, doc_id, order)
+    except (EncryptionKeyError, DecryptionError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 def enter_project() -> None:

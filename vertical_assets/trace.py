@@ -14,6 +14,7 @@ from upath import UPath
 
 from vertical_assets.labels.splits import TEST
 from vertical_assets.store import Directory, Table
+from vertical_assets.store.encryption import reading
 from vertical_assets.store.versions import MANIFEST, PARTS, POINTER, current, local_directory
 
 ID_COLUMNS = ("doc_id", "item_id", "dropped_id", "kept_id")
@@ -28,10 +29,11 @@ class Step:
 
 
 def entries(folder: UPath) -> Iterator[tuple[str, UPath]]:
-    """(asset[/partition], path of its current version) of everything stored for a vertical."""
+    """(asset[/partition], path of its current version) of all assets stored for a vertical."""
     for pointer in sorted(folder.glob("**/" + POINTER), key=str):
-        entry = pointer.parent
-        yield entry.path.removeprefix(folder.path).strip("/"), current(entry)
+        name = pointer.parent.path.removeprefix(folder.path).strip("/")
+        if not name.startswith("_"):
+            yield name, current(pointer.parent)
 
 
 def trace(folder: UPath, doc_id: str, order: Sequence[str]) -> list[Step]:
@@ -79,4 +81,5 @@ def rows_about(table: Table, doc_id: str) -> list[dict[str, Any]]:
     for other in wanted[1:]:
         condition = condition | other
     columns = [field.name for field in dataset.schema if not pa.types.is_list(field.type)]
-    return dataset.to_table(columns=columns, filter=condition).to_pylist()
+    with reading(*table.paths):
+        return dataset.to_table(columns=columns, filter=condition).to_pylist()

@@ -17,6 +17,7 @@ from vertical_assets.store.io_managers import (
 )
 
 STAGE, VERSION = "corpus", "2"
+SKETCHES_ENTRY = "_sketches"  # in the store, beside the assets: work that is kept for next time
 DUPLICATES_WARN = 0.5  # share from which a source is probably collected twice
 
 
@@ -350,9 +351,9 @@ def deduplicating(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 
         kept = writer(spec, "dedup_corpus", DEDUP_DOCUMENTS)
         dropped = writer(spec, "duplicates", DUPLICATES)
-        sketches = writer(spec, "sketches", SKETCHES)
+        sketches = writer(spec, SKETCHES_ENTRY, SKETCHES)
         deduplicate(clean_corpus, spec, kept, dropped, sketches)
-        commit(sketches.close(), store_root() / spec.name / "sketches")
+        commit(sketches.close(), store_root() / spec.name / SKETCHES_ENTRY)
         distinct, lengths = distinct_texts(kept.staged)
         checks, conflicts = [], []
         if spec.dedup.label:
