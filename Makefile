@@ -17,8 +17,8 @@ demo: $(STAMP)  ## Build the vertical `medical`, from raw text to the quantized 
 	@echo "      '$(BIN)/vertical-assets status' says what is out of date, and why"
 	@echo "      '$(BIN)/vertical-assets build reviews' builds the Chinese vertical"
 
-test: $(STAMP)  ## Run the tests
-	$(BIN)/python -m pytest -n 2
+test: $(STAMP)  ## Run the tests, two at a time with a thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 ui: $(STAMP)  ## Web server and daemon on http://127.0.0.1:$(PORT)
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
