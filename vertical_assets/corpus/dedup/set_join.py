@@ -38,7 +38,7 @@ class Sets:
 
 
 def empty_counts(elements: int) -> NDArray[np.uint16]:
-    """A table of counts for so many elements; small, since its speed is that of the cache."""
+    """A table of counts for so many elements; small, since it is as fast as the cache it is in."""
     return np.zeros(1 << int(np.clip(np.ceil(np.log2(max(elements, 1))) - 4, 10, 28)), np.uint16)
 
 
@@ -262,7 +262,7 @@ def _stars(sizes, prefixes, last, values, order, threshold):  # type: ignore[no-
     slots = 4
     while slots < 4 * largest:
         slots *= 2
-    mask = np.uint64(slots - 1)
+    mask = np.uint64(0)
     own = np.zeros(slots, np.uint64)  # place + 1 and element, as a set: never cleared
     place = np.empty(number, np.int32)
     hits = np.zeros(number, np.int32)
@@ -307,6 +307,10 @@ def _stars(sizes, prefixes, last, values, order, threshold):  # type: ignore[no-
             stamp = np.uint64(turn + 1) << np.uint64(32)
             if not loaded:
                 loaded = True
+                slots = 4
+                while slots < 4 * size:
+                    slots *= 2
+                mask = np.uint64(slots - 1)
                 for j in range(starts[k], starts[k + 1]):
                     entry = stamp | np.uint64(values[j])
                     slot64 = entry & mask
