@@ -8,6 +8,8 @@ from pathlib import Path
 
 from upath import UPath
 
+STAGING = ".staging"  # folder of a store in which results are written until they are whole
+
 
 def is_local(path: UPath) -> bool:
     """Whether a path lies on a file system of this machine."""

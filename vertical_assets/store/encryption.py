@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from upath import UPath
 
-from vertical_assets.store.atomic import locked, replace
+from vertical_assets.store.atomic import STAGING, locked, replace
 from vertical_assets.store.keys import (
     KEY_BYTES,
     EncryptionKeyError,
@@ -32,7 +32,6 @@ from vertical_assets.store.keys import (
     key_file,
     load_keys,
 )
-from vertical_assets.store.versions import STAGING
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 from upath import UPath
 
+from vertical_assets.store.atomic import STAGING, is_local
+
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as pads
 
 POINTER = "CURRENT.json"
 PARTS = "_parts.json"  # Arrow passes names with an underscore over
-STAGING = ".staging"
 KEPT_VERSIONS = 2  # the current one, and the one that a running reader may still have open
 MANIFEST, LOG = "manifest.json", "training_log.jsonl"
 PROVENANCE = frozenset({MANIFEST, LOG})  # how a result came about; not part of its content
@@ -178,7 +179,7 @@ def commit(staged: Staged, entry: UPath) -> UPath:
     root = staged.path.parent.parent
     if final.exists():
         _remove(staged.path)
-    elif _is_local(final):
+    elif is_local(final):
         Path(staged.path.path).rename(final.path)
     else:
         staged.path.fs.mv(staged.path.path, final.path, recursive=True)
@@ -229,7 +230,7 @@ def purge(folder: UPath) -> int:
 
 def link(existing: UPath, new: UPath) -> None:
     """The same immutable file under a second name; a copy where the file system has no links."""
-    if _is_local(existing):
+    if is_local(existing):
         os.link(existing.path, new.path)
     else:
         existing.fs.copy(existing.path, new.path)
@@ -237,7 +238,7 @@ def link(existing: UPath, new: UPath) -> None:
 
 def local_directory(path: UPath) -> Path:
     """A model directory on the local disk: itself, or a copy of a remote one, fetched once."""
-    if _is_local(path):
+    if is_local(path):
         return Path(path.path)
     cache = Path(os.environ.get("VERTICAL_CACHE", "data/cache")) / path.name
     if not cache.exists():
@@ -247,17 +248,13 @@ def local_directory(path: UPath) -> Path:
     return cache
 
 
-def _is_local(path: UPath) -> bool:
-    return path.protocol in ("", "file", "local")
-
-
 def _remove(directory: UPath) -> None:
     directory.fs.rm(directory.path, recursive=True)
 
 
 def _replace(source: UPath, target: UPath) -> None:
     """Puts a file in another's place: atomic on a local disk, and one put on an object store."""
-    if _is_local(target):
+    if is_local(target):
         Path(source.path).replace(target.path)
     else:
         target.write_bytes(source.read_bytes())
