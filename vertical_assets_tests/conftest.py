@@ -64,6 +64,8 @@ class Project:
             "DAGSTER_HOME": str(self.root),
             "VERTICAL_PROJECT": str(self.root / "own_verticals"),
             "PYTHONPATH": str(self.root),
+            # The same in all projects, so that they can be compared.
+            "VERTICAL_PSEUDONYM_KEY": "a key for tests only",
         }
 
     def vertical(self, attributes: dict[str, Any]) -> Path:
