@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 from vertical_assets.corpus.keep_policy import by_preference
 from vertical_assets.corpus.ngrams import code_points, first_with_digest, hash_ngrams, normalize
 from vertical_assets.corpus.parallel import on_all_cores
-from vertical_assets.corpus.set_join import Sets, candidates, count, empty_counts, joined, stars
+from vertical_assets.corpus.set_join import (
+    Sets,
+    candidates,
+    count,
+    empty_counts,
+    joined,
+    rarity,
+    stars,
+)
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import DEDUP_DOCUMENTS, DUPLICATES
 
@@ -142,10 +150,13 @@ def cluster(read: Read, spec: VerticalSpec) -> Duplicates:
     for start, values, offsets in _ngrams(read):
         count(counts, values, offsets, wanted[start : start + len(offsets) - 1])
 
+    classes = rarity(counts)
+    del counts
+
     def of_batch(batch: tuple[int, NDArray[np.uint32], NDArray[np.int64]]) -> tuple[int, Sets]:
         start, values, offsets = batch
         rows = wanted[start : start + len(offsets) - 1]
-        return start, candidates(counts, values, offsets, rows, threshold)
+        return start, candidates(classes, values, offsets, rows, threshold)
 
     sets = joined(on_all_cores(of_batch, _ngrams(read)))
     place = np.empty(len(first), np.int64)
