@@ -11,7 +11,7 @@ Cost grows with how often the rarest n-grams of a document recur among the docum
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -184,32 +184,22 @@ def candidates(
 
 
 def joined(parts: Iterable[tuple[int, Sets]]) -> Sets:
-    """Parts as one, each with the number of rows before it."""
-    held = list(parts)
-    rows = [first + sets.rows for first, sets in held]
-    sizes = [sets.sizes for _, sets in held]
-    prefixes = [sets.prefixes for _, sets in held]
-    last = [sets.last for _, sets in held]
-    values = [sets.values for _, sets in held]
-    held.clear()
+    """Parts as one, each with the number of rows before it; a part is let go when it is copied."""
+    none, values, filled = np.empty(0, np.uint32), np.empty(0, np.uint32), 0
+    held: list[Sets] = []
+    for first, sets in parts:
+        end = filled + len(sets.values)
+        if end > len(values):
+            values.resize(end + end // 4, refcheck=False)  # in place: the system moves pages
+        values[filled:end], filled = sets.values, end
+        held.append(replace(sets, rows=first + sets.rows, values=none))
     return Sets(
-        np.concatenate([np.empty(0, np.int64), *rows]),
-        np.concatenate([np.empty(0, np.int32), *sizes]),
-        np.concatenate([np.empty(0, np.int32), *prefixes]),
-        np.concatenate([np.empty(0, np.uint64), *last]),
-        _drained(values),
+        np.concatenate([np.empty(0, np.int64), *(part.rows for part in held)]),
+        np.concatenate([np.empty(0, np.int32), *(part.sizes for part in held)]),
+        np.concatenate([np.empty(0, np.int32), *(part.prefixes for part in held)]),
+        np.concatenate([np.empty(0, np.uint64), *(part.last for part in held)]),
+        values[:filled],
     )
-
-
-def _drained(chunks: list[NDArray[np.uint32]]) -> NDArray[np.uint32]:
-    """One array of all, which are let go one by one: memory never holds both."""
-    whole = np.empty(sum(map(len, chunks)), np.uint32)
-    end = len(whole)
-    while chunks:
-        chunk = chunks.pop()
-        whole[end - len(chunk) : end] = chunk
-        end -= len(chunk)
-    return whole
 
 
 def stars(
