@@ -25,13 +25,13 @@ from vertical_assets.corpus.dedup.dedup import (
 )
 from vertical_assets.corpus.dedup.keep_policy import by_preference
 from vertical_assets.corpus.dedup.ngrams import first_with_digest
-from vertical_assets.corpus.dedup.set_join import candidates
+from vertical_assets.corpus.dedup.set_join import candidates, rarity
 from vertical_assets.spec import VerticalSpec
 
 if TYPE_CHECKING:
     import daft
 
-_SLOTS = 1 << 22  # of the table of counts, which every task gets: 8 MiB
+_SLOTS = 1 << 22  # of the table of counts, which every task gets: 4 MiB
 _COMPUTED = ("length", "digest", "ngrams")
 
 
@@ -89,10 +89,12 @@ def _similar_pairs(sets: "daft.DataFrame", threshold: float) -> pa.Table:
     counts = np.zeros(_SLOTS, np.uint16)
     counts[found["slot"].to_numpy()] = np.minimum(found["sets"].to_numpy(), 2**16 - 1)
 
+    classes = rarity(counts)
+
     @daft.func.batch(return_dtype=kind.list(kind.uint32()))
     def rarest(ngrams: daft.Series) -> pa.Array:
         values, offsets = _lists(ngrams)
-        chosen = candidates(counts, values, offsets, np.diff(offsets) > 0, threshold)
+        chosen = candidates(classes, values, offsets, np.diff(offsets) > 0, threshold)
         ends = np.cumsum(chosen.sizes) - chosen.sizes
         prefixes = np.zeros(len(ngrams), np.int64)
         prefixes[chosen.rows] = chosen.prefixes

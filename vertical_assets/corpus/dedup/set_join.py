@@ -11,7 +11,7 @@ Cost grows with how often the rarest n-grams of a document recur among the docum
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -27,7 +27,7 @@ class Sets:
 
     Set k has number `rows[k]` and `sizes[k]` elements; the sets' elements stand one after another
     in `values`. The first `prefixes[k]` of its elements are the rarest that another set has too,
-    and `last[k]` is the greatest (count, element) of them.
+    and `last[k]` is the greatest (class, element) of them.
     """
 
     rows: NDArray[np.int64]
@@ -52,8 +52,8 @@ def count(
     _count(counts, _shift(counts), values, offsets, wanted)
 
 
-def _shift(counts: NDArray[np.uint16]) -> np.uint32:
-    return np.uint32(33 - len(counts).bit_length())
+def _shift(table: NDArray[np.uint16] | NDArray[np.uint8]) -> np.uint32:
+    return np.uint32(33 - len(table).bit_length())
 
 
 @numba.njit(cache=True, nogil=True)
@@ -66,34 +66,22 @@ def _count(counts, shift, values, offsets, wanted):  # type: ignore[no-untyped-d
                 counts[slot] += counts[slot] < _MOST
 
 
+def rarity(counts: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Counts as one of 64 classes: exact up to 32, then in steps of a quarter. Half the memory."""
+    every = np.arange(_MOST + 1)
+    steps = 32 + 2.8 * np.log2(np.maximum(every, 32) / 32)
+    return np.where(every < 32, every, steps).astype(np.uint8)[counts]
+
+
 @numba.njit(cache=True, nogil=True)
 def _prefix_size(size, threshold):  # type: ignore[no-untyped-def]
     return size - int(np.ceil(threshold * size - _ROUNDING)) + 1
 
 
 @numba.njit(cache=True, nogil=True)
-def _rarest_first(keys, size, wanted, tally):  # type: ignore[no-untyped-def]
-    """The `wanted` smallest of `keys[:size]` come first; a key is (count, element).
-
-    By counts, of which `tally` holds how many keys have each, then by quickselect (Hoare, 1961)
-    among the keys with the last count.
-    """
-    edge, before = 0, 0
-    while before + tally[edge] < wanted:
-        before += tally[edge]
-        edge += 1
-    count, last = np.uint64(edge), np.uint64(len(tally) - 1)
-    front = 0
-    for j in range(size):  # a swap that does not matter is cheaper than a branch
-        key = keys[j]
-        keys[j], keys[front] = keys[front], key
-        front += min(key >> np.uint64(32), last) < count
-    back = front
-    for j in range(front, size):
-        key = keys[j]
-        keys[j], keys[back] = keys[back], key
-        back += min(key >> np.uint64(32), last) == count
-    low, high = front, back - 1
+def _smallest_first(keys, size, wanted):  # type: ignore[no-untyped-def]
+    """Quickselect (Hoare, 1961): the `wanted` smallest of `keys[:size]` come first."""
+    low, high = 0, size - 1
     while low < high:
         pivot = keys[(low + high) // 2]
         i, j = low, high
@@ -115,54 +103,60 @@ def _rarest_first(keys, size, wanted, tally):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _candidates(counts, shift, values, offsets, wanted, threshold):  # type: ignore[no-untyped-def]
+def _candidates(classes, shift, values, offsets, wanted, threshold):  # type: ignore[no-untyped-def]
     longest = 0
     for i in range(len(wanted)):
         longest = max(longest, offsets[i + 1] - offsets[i])
-    keys = np.empty(longest + 1, np.uint64)
-    alone = np.empty(longest + 1, np.uint32)
-    tally = np.zeros(64, np.int64)
+    class_of = np.empty(longest, np.uint8)
+    on_edge = np.empty(longest + 1, np.uint32)
+    others = np.empty(longest + 1, np.uint32)
+    tally = np.empty(64, np.int64)
     rows = np.empty(len(wanted), np.int64)
     sizes = np.empty(len(wanted), np.int32)
     prefixes = np.empty(len(wanted), np.int32)
     last = np.empty(len(wanted), np.uint64)
-    chosen = np.empty(len(values), np.uint32)
+    chosen = np.empty(len(values) + 1, np.uint32)
     found, filled = 0, 0
     for i in range(len(wanted)):
-        size = offsets[i + 1] - offsets[i]
+        start, size = offsets[i], offsets[i + 1] - offsets[i]
         if not wanted[i] or size == 0:
             continue
-        # Elements that no other set has are the rarest, and nothing can be looked up by them.
-        shared, own = 0, 0
+        for j in range(size):
+            class_of[j] = classes[values[start + j] >> shift]
         tally[:] = 0
-        for j in range(offsets[i], offsets[i + 1]):
-            occurrences = counts[values[j] >> shift]
-            keys[shared] = np.uint64(occurrences) << np.uint64(32) | np.uint64(values[j])
-            alone[own] = values[j]
-            shared += occurrences > 1
-            own += occurrences <= 1
-            tally[min(occurrences, np.uint16(len(tally) - 1))] += 1
-        tally[:2] = 0
-        prefix = _prefix_size(size, threshold) - own
+        for j in range(size):
+            tally[class_of[j]] += 1
+        # Elements that no other set has are the rarest, and nothing can be looked up by them.
+        prefix = _prefix_size(size, threshold) - tally[1]
         if prefix <= 0:
             continue
-        _rarest_first(keys, shared, prefix, tally)
+        edge, before = 2, 0
+        while before + tally[edge] < prefix:
+            before += tally[edge]
+            edge += 1
+        # Before, on and behind the edge; to write in vain is cheaper than to branch.
+        front, middle, back = filled, 0, 0
+        for j in range(size):
+            value, rank = values[start + j], class_of[j]
+            chosen[front], on_edge[middle], others[back] = value, value, value
+            front += (rank > 1) & (rank < edge)
+            middle += rank == edge
+            back += (rank <= 1) | (rank > edge)
+        _smallest_first(on_edge, middle, prefix - before)
+        greatest = np.uint32(0)
+        for j in range(prefix - before):
+            greatest = max(greatest, on_edge[j])
+        chosen[front : front + middle] = on_edge[:middle]
+        chosen[front + middle : filled + size] = others[:back]
         rows[found], sizes[found], prefixes[found] = i, size, prefix
-        greatest = np.uint64(0)
-        for j in range(prefix):
-            greatest = max(greatest, keys[j])
-        last[found] = greatest
-        for j in range(shared):
-            chosen[filled + j] = np.uint32(keys[j] & np.uint64(0xFFFFFFFF))
-        for j in range(own):
-            chosen[filled + shared + j] = alone[j]
+        last[found] = np.uint64(edge) << np.uint64(32) | np.uint64(greatest)
         filled += size
         found += 1
     return found, filled, rows, sizes, prefixes, last, chosen
 
 
 def candidates(
-    counts: NDArray[np.uint16],
+    classes: NDArray[np.uint8],
     values: NDArray[np.uint32],
     offsets: NDArray[np.int64],
     wanted: NDArray[np.bool_],
@@ -171,14 +165,14 @@ def candidates(
     """Those of the wanted sets that share an element of their prefix with another one.
 
     Args:
-        counts: how many sets an element is in, by `count` over all wanted sets of the corpus.
+        classes: `rarity` of the counts of all wanted sets of the corpus.
         values: elements; set i owns `values[offsets[i]:offsets[i + 1]]`.
         offsets: see `values`.
         wanted: which sets take part.
         threshold: Jaccard similarity.
     """
     found, filled, rows, sizes, prefixes, last, chosen = _candidates(
-        counts, _shift(counts), values, offsets, wanted, threshold
+        classes, _shift(classes), values, offsets, wanted, threshold
     )
     return Sets(
         rows[:found].copy(),
@@ -190,32 +184,22 @@ def candidates(
 
 
 def joined(parts: Iterable[tuple[int, Sets]]) -> Sets:
-    """Parts as one, each with the number of rows before it."""
-    held = list(parts)
-    rows = [first + sets.rows for first, sets in held]
-    sizes = [sets.sizes for _, sets in held]
-    prefixes = [sets.prefixes for _, sets in held]
-    last = [sets.last for _, sets in held]
-    values = [sets.values for _, sets in held]
-    held.clear()
+    """Parts as one, each with the number of rows before it; a part is let go when it is copied."""
+    none, values, filled = np.empty(0, np.uint32), np.empty(0, np.uint32), 0
+    held: list[Sets] = []
+    for first, sets in parts:
+        end = filled + len(sets.values)
+        if end > len(values):
+            values.resize(end + end // 4, refcheck=False)  # in place: the system moves pages
+        values[filled:end], filled = sets.values, end
+        held.append(replace(sets, rows=first + sets.rows, values=none))
     return Sets(
-        np.concatenate([np.empty(0, np.int64), *rows]),
-        np.concatenate([np.empty(0, np.int32), *sizes]),
-        np.concatenate([np.empty(0, np.int32), *prefixes]),
-        np.concatenate([np.empty(0, np.uint64), *last]),
-        _drained(values),
+        np.concatenate([np.empty(0, np.int64), *(part.rows for part in held)]),
+        np.concatenate([np.empty(0, np.int32), *(part.sizes for part in held)]),
+        np.concatenate([np.empty(0, np.int32), *(part.prefixes for part in held)]),
+        np.concatenate([np.empty(0, np.uint64), *(part.last for part in held)]),
+        values[:filled],
     )
-
-
-def _drained(chunks: list[NDArray[np.uint32]]) -> NDArray[np.uint32]:
-    """One array of all, which are let go one by one: memory never holds both."""
-    whole = np.empty(sum(map(len, chunks)), np.uint32)
-    end = len(whole)
-    while chunks:
-        chunk = chunks.pop()
-        whole[end - len(chunk) : end] = chunk
-        end -= len(chunk)
-    return whole
 
 
 def stars(
