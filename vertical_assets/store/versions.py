@@ -178,6 +178,8 @@ def commit(staged: Staged, entry: UPath) -> UPath:
     entry.mkdir(parents=True, exist_ok=True)
     root = staged.path.parent.parent
     if final.exists():
+        if (staged.path / PARTS).exists():  # the same parts, perhaps under newer keys
+            _replace(staged.path / PARTS, final / PARTS)
         _remove(staged.path)
     elif is_local(final):
         Path(staged.path.path).rename(final.path)

@@ -74,6 +74,13 @@ def test_the_version_tells_what_is_in_it_not_how_it_came_about(tmp_path: Path) -
     assert current(root / "a").name == current(root / "b").name
 
 
+def test_the_same_content_under_new_keys_is_known_by_them(tmp_path: Path) -> None:
+    root, entry = UPath(tmp_path), UPath(tmp_path) / "v" / "a"
+    assert write(root, entry, {"old": [1]}) == 1
+    assert write(root, entry, {"new": [1]}) == 1  # made anew: the code changed, say
+    assert write(root, entry, {"new": [1]}) == 0
+
+
 def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:
     commit(TableWriter(UPath(tmp_path), SCHEMA).close(), UPath(tmp_path) / "v" / "a")
     assert Table((current(UPath(tmp_path) / "v" / "a"),)).read().schema.names == SCHEMA.names
