@@ -56,7 +56,7 @@ def test_clusters_on_a_ray_cluster_of_two_nodes() -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         cwd=root,
     )
     assert result.returncode == 0, result.stdout + result.stderr
