@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from known_duplicates import NGRAM, SCHEMA, THRESHOLD, corpus, jaccard, ngrams
+from known_duplicates import BATCH, NGRAM, SCHEMA, THRESHOLD, corpus, jaccard, ngrams
 
 if TYPE_CHECKING:
     from vertical_assets.spec import VerticalSpec
@@ -66,7 +66,9 @@ def ours_streamed(file: Path, language: str) -> list[int]:
         for batch in sketches(stream(file), spec(language)):
             writer.write_batch(batch)
     found: list[int] = cluster(
-        lambda columns: pq.ParquetFile(stored).iter_batches(65_536, columns=list(columns)),
+        lambda columns: pq.ParquetFile(stored, pre_buffer=False).iter_batches(
+            BATCH, columns=list(columns)
+        ),
         spec(language),
     ).kept.tolist()
     return found

@@ -193,12 +193,13 @@ def joined(parts: Iterable[tuple[int, Sets]]) -> Sets:
             values.resize(end + end // 4, refcheck=False)  # in place: the system moves pages
         values[filled:end], filled = sets.values, end
         held.append(replace(sets, rows=first + sets.rows, values=none))
+    values.resize(filled, refcheck=False)
     return Sets(
         np.concatenate([np.empty(0, np.int64), *(part.rows for part in held)]),
         np.concatenate([np.empty(0, np.int32), *(part.sizes for part in held)]),
         np.concatenate([np.empty(0, np.int32), *(part.prefixes for part in held)]),
         np.concatenate([np.empty(0, np.uint64), *(part.last for part in held)]),
-        values[:filled],
+        values,
     )
 
 
