@@ -93,7 +93,12 @@ class PartWriter:
         self._digest = ContentDigest(schema)
         self._sink = file.open("wb")
         self._parquet = pq.ParquetWriter(
-            self._sink, schema, compression="zstd", encryption_properties=encryption
+            self._sink,
+            schema,
+            compression="zstd",
+            # Texts repeat; hashes never do.
+            use_dictionary=[field.name for field in schema if pa.types.is_string(field.type)],
+            encryption_properties=encryption,
         )
 
     def append(self, batch: pa.RecordBatch) -> None:
