@@ -260,14 +260,14 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 
         `changes` says what was replaced in each, by type and place, never the value itself.
         """
-        from vertical_assets.corpus.cleaning.pipeline import personal_data_left
         from vertical_assets.corpus.flow import clean
         from vertical_assets.corpus.reading.sources import drop_folder
         from vertical_assets.store.contracts import CLEAN_DOCUMENTS
 
         cleaned, folder = writer(spec, "clean_corpus", CLEAN_DOCUMENTS), drop_folder(spec.name)
         clean(valid_corpus, spec, folder, cleaned, authors.get("author_attributes"))
-        left = personal_data_left(cleaned.staged.batches(["text", "title"]), spec, folder)
+        counts = cleaned.figures
+        left = {k.removeprefix("left\t"): n for k, n in counts.items() if k.startswith("left\t")}
         return stored(
             cleaned.close(),
             checks=[
@@ -283,7 +283,7 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                     + (", ".join(f"{n} {kind}" for kind, n in left.items()) or "nothing"),
                 ),
             ],
-            metadata={"changes": counts_table(cleaned.figures, "step", "what")},
+            metadata={"changes": counts_table(counts, "step", "what")},
         )
 
     return [clean_corpus]

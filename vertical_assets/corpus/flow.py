@@ -135,7 +135,7 @@ def clean(
 ) -> None:
     """DOCUMENTS -> CLEAN_DOCUMENTS, with AUTHOR_ATTRIBUTES in `meta` where there are any.
 
-    Figures: changes by step and type.
+    Figures: changes by step and type; `left`, what a second pass found in what was written.
     """
     cleaning = Cleaning(spec, folder)
     said = authors.read().combine_chunks() if authors else None
@@ -165,6 +165,7 @@ def clean(
                 result, counts = cleaning(batch)
                 written.append(result)
                 written.figures.update(counts)
+                written.figures.update({f"left\t{k}": n for k, n in cleaning.left(result).items()})
 
 
 def digest_of(values: pa.Array | None) -> str:

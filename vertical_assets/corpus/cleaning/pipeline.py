@@ -5,7 +5,6 @@ data are looked for again after numbers were rewritten, since a number in words 
 """
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -84,6 +83,14 @@ class Cleaning:
         counts = Counter(f"{change['step']}\t{change['what']}" for row in changes for change in row)
         return result, counts
 
+    def left(self, batch: pa.RecordBatch) -> Counter[str]:
+        """What a second pass over texts and titles finds: type -> count; nothing, it should be."""
+        counts = Counter[str]()
+        if self.personal is not None:
+            for name in ("text", "title"):
+                counts.update(find_again(batch[name], self.personal))
+        return counts
+
     def _written(self, texts: pa.Array, field: str, changes: list[Changes]) -> pa.Array:
         texts, cleaned = clean_batch(texts, self.policy)
         for row, steps in cleaned.items():
@@ -157,16 +164,3 @@ class Cleaning:
         coded = authors.dictionary_encode()
         stand_ins = [self.pseudonyms.of("AUTHOR", each) for each in coded.dictionary.to_pylist()]
         return pa.array(stand_ins, pa.string()).take(coded.indices)
-
-
-def personal_data_left(
-    batches: Iterable[pa.RecordBatch], spec: VerticalSpec, folder: UPath
-) -> Counter[str]:
-    """What a second pass over texts and titles finds: type -> count; nothing, it should be."""
-    counts = Counter[str]()
-    if spec.deidentify.enabled:
-        personal = personal_data(spec.deidentify, folder)
-        for batch in batches:
-            for column in batch.columns:
-                counts.update(find_again(column, personal))
-    return counts
