@@ -13,7 +13,6 @@ import argparse
 import csv
 import gzip
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -160,7 +159,9 @@ def run_step(step: str, root: UPath, data: UPath) -> dict[str, Any]:
     for asset, output in outputs.items():
         made += output.made
         commit(output.close(), root.joinpath(*asset))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not getrusage: a child inherits its parent's peak there.
+    status = Path("/proc/self/status").read_text()
+    peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
     return {"rows": rows, "made": made, "seconds": time.monotonic() - started, "peak_mb": peak}
 
 
