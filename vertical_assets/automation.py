@@ -21,8 +21,8 @@ from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._time import get_current_datetime
 
-from vertical_assets.labels.assets import ALL_FILES
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.store.io_managers import ALL_FILES
 
 BEFORE_TRAINING = ("corpus", "labels")
 LIGHT_MODULES = ("pyarrow.dataset", "vertical_assets.vertical")

@@ -13,6 +13,7 @@ from vertical_assets.store.io_managers import (
     outs,
     picture,
     stored,
+    watched_files,
     writer,
 )
 
@@ -41,15 +42,13 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
 def collecting(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """source_files, raw_corpus."""
     partitions = sources_of(spec)
-    source_files = dg.AssetSpec(
-        key=[spec.name, "source_files"],
-        group_name=STAGE,
-        partitions_def=partitions,
-        kinds={"file"},
-        tags={"vertical": spec.name, "stage": STAGE},
-        description="The files behind each source (SPEC D2), and the tombstones of its forgotten "
-        "documents. Its data version is a digest of their names and bytes, looked at every minute: "
+    source_files = watched_files(
+        spec,
+        STAGE,
+        "source_files",
+        "The files behind each source (SPEC D2), and the tombstones of its forgotten documents: "
         "what `raw_corpus` is out of date against.",
+        spec.source_names,
     )
 
     @dg.asset(
@@ -91,7 +90,7 @@ def collecting(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         except SourceError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         seen = raw.figures
-        if seen["rejected"] == raw.rows:
+        if seen["rejected"] == raw.rows and not seen["forgotten"]:
             reasons = (r for b in raw.staged.batches(["reason"]) for r in b["reason"].to_pylist())
             raise dg.Failure(
                 f"source {source.name!r} gave no document: {next(reasons, 'no rows')}",

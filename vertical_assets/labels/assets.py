@@ -4,10 +4,16 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
-from vertical_assets.store.io_managers import check, markdown_table, outs, picture, stored
+from vertical_assets.store.io_managers import (
+    check,
+    markdown_table,
+    outs,
+    picture,
+    stored,
+    watched_files,
+)
 
 STAGE, VERSION = "labels", "1"
-ALL_FILES = "all"  # the only partition of label_files
 FEWEST_PER_CLASS = 10  # training items under which a class can hardly be learnt
 
 
@@ -324,15 +330,6 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
     ]
     if not simulated:
         assets.append(
-            dg.AssetSpec(
-                key=[spec.name, "label_files"],
-                group_name=STAGE,
-                # Dagster follows observations of an external asset by partition only.
-                partitions_def=dg.StaticPartitionsDefinition([ALL_FILES]),
-                kinds={"file"},
-                tags={"vertical": spec.name, "stage": STAGE},
-                description="The files that people's labels come in. Its data version is a digest "
-                "of their names and bytes, looked at every minute.",
-            )
+            watched_files(spec, STAGE, "label_files", "The files that people's labels come in.")
         )
     return assets

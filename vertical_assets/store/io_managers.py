@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from vertical_assets.store.tables import TableWriter
 
 
+ALL_FILES = "all"  # the partition of watched files that are not parted
+
+
 class StoreIOManager(dg.UPathIOManager):
     """Publishes staged results under `<root>/<asset key>[/<partition>]` and opens current ones."""
 
@@ -51,6 +54,26 @@ class StoreIOManager(dg.UPathIOManager):
         """All partitions as one table, in the order of their keys."""
         paths = self._get_paths_for_partitions(context)
         return Table(tuple(current(paths[key]) for key in context.asset_partition_keys))
+
+
+def watched_files(
+    spec: VerticalSpec,
+    stage: str,
+    name: str,
+    description: str,
+    parts: Sequence[str] = (ALL_FILES,),
+) -> dg.AssetSpec:
+    """Files that people put somewhere, as an external asset whose observations tell of changes."""
+    return dg.AssetSpec(
+        key=[spec.name, name],
+        group_name=stage,
+        # Dagster follows observations of an external asset by partition only.
+        partitions_def=dg.StaticPartitionsDefinition(list(parts)),
+        kinds={"file"},
+        tags={"vertical": spec.name, "stage": stage},
+        description=f"{description} The data version is a digest of their names and bytes, looked "
+        "at every minute and by every build.",
+    )
 
 
 def writer(

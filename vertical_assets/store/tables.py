@@ -36,11 +36,14 @@ PREVIEW_ROWS = 5
 
 
 def previous_version(entry: UPath) -> Table | None:
-    """The current version of a table, whose parts a new one may take over."""
+    """The current version of a table, whose parts a new one may take over; None where there is
+    none, or one from before tables had parts.
+    """
     try:
-        return Table((current(entry),))
+        version = current(entry)
     except FileNotFoundError:
         return None
+    return Table((version,)) if (version / PARTS).exists() else None
 
 
 def stage_table(

@@ -13,7 +13,7 @@ from vertical_assets.store.tables import (
     previous_version,
     stage_table,
 )
-from vertical_assets.store.versions import commit, current, purge
+from vertical_assets.store.versions import PARTS, commit, current, purge
 
 SCHEMA = pa.schema(
     [
@@ -79,6 +79,14 @@ def test_the_same_content_under_new_keys_is_known_by_them(tmp_path: Path) -> Non
     assert write(root, entry, {"old": [1]}) == 1
     assert write(root, entry, {"new": [1]}) == 1  # made anew: the code changed, say
     assert write(root, entry, {"new": [1]}) == 0
+
+
+def test_a_table_from_before_parts_is_made_anew(tmp_path: Path) -> None:
+    root, entry = UPath(tmp_path), UPath(tmp_path) / "v" / "a"
+    write(root, entry, {"one": [1]})
+    (current(entry) / PARTS).unlink()
+    assert previous_version(entry) is None
+    assert write(root, entry, {"one": [1], "two": [2]}) == 2
 
 
 def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:

@@ -4,24 +4,19 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
-from vertical_assets.store.io_managers import check, markdown_table, stored
+from vertical_assets.store.io_managers import check, markdown_table, stored, watched_files
 
 VERSION = "1"
-ALL_FILES = "all"  # the only partition of verdict_files
 
 
 def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """verdict_files, spot_check."""
     key = [spec.name, "spot_check"]
-    verdict_files = dg.AssetSpec(
-        key=[spec.name, "verdict_files"],
-        group_name=stage,
-        # Dagster follows observations of an external asset by partition only.
-        partitions_def=dg.StaticPartitionsDefinition([ALL_FILES]),
-        kinds={"file"},
-        tags={"vertical": spec.name, "stage": stage},
-        description="People's verdicts on the spot check, CSV or Label Studio's export. The data "
-        "version is a digest of their names and bytes, looked at every minute.",
+    verdict_files = watched_files(
+        spec,
+        stage,
+        "verdict_files",
+        "People's verdicts on the spot check, CSV or Label Studio's export.",
     )
 
     @dg.asset(
