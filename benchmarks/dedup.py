@@ -86,7 +86,7 @@ def spec(language: str) -> "VerticalSpec":
             "task": {"name": "none", "labels": {"a": "", "b": ""}},
             "annotation": {"path": "*"},
             "model": {"base": "scratch"},
-            "dedup": {"threshold": THRESHOLD},
+            "dedup": {"threshold": THRESHOLD, "unit": "character" if language == "zh" else "word"},
         }
     )
 

@@ -185,7 +185,7 @@ def deduplicate(
         found = clusters_on_daft(cleaned, spec)
     else:
         for part in cleaned.parts():
-            key = key_of(spec.dedup_unit, spec.dedup_ngram, part.digest)
+            key = key_of(spec.dedup.unit, spec.dedup_ngram, part.digest)
             if not sketched.reuse(key):
                 with sketched.part(key) as written:
                     for batch in sketches(part.batches(_SKETCHED), spec):

@@ -298,7 +298,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         found = find_contamination(
             items,
             dedup_corpus.batches(["doc_id", "text"]),
-            unit=spec.dedup_unit,
+            unit="word" if spec.spaced else "character",
             leave_out=items["item_id"].to_pylist(),
         )
         touched = pc.count_distinct(found["item_id"]).as_py()

@@ -7,7 +7,7 @@ Nothing here imports Dagster or a model library, so that a spec can be read anyw
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
@@ -115,13 +115,14 @@ class VerticalSpec(Strict):
         return self
 
     @property
-    def dedup_unit(self) -> Literal["character", "word"]:
-        """Characters where words are not separated by spaces."""
-        return self.dedup.unit or ("character" if self.language in ("zh", "ja") else "word")
+    def spaced(self) -> bool:
+        """Whether the language has spaces between words."""
+        return self.language not in ("zh", "ja", "th")
 
     @property
     def dedup_ngram(self) -> int:
-        return self.dedup.ngram or (3 if self.dedup_unit == "character" else 2)
+        by_word = self.spaced if self.dedup.unit == "script" else self.dedup.unit == "word"
+        return self.dedup.ngram or (2 if by_word else 3)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -289,10 +289,14 @@ class Dedup(Strict):
     threshold: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         default=0.8, description="Jaccard similarity from which two texts are near duplicates."
     )
-    unit: Literal["character", "word"] | None = Field(
-        default=None, description="What n-grams are made of; by language where not given."
+    unit: Literal["script", "character", "word"] = Field(
+        default="script",
+        description="What n-grams are made of; script: characters of scripts that have no spaces "
+        "between words (Chinese, Japanese, Thai ...), words of all others.",
     )
-    ngram: Positive | None = Field(default=None, description="3 characters or 2 words by default.")
+    ngram: Positive | None = Field(
+        default=None, description="By default 3 where the language has no spaces, else 2."
+    )
     keep: Literal["longest", "newest", "source", "first"] = Field(
         default="longest",
         description="Which of a cluster stays: the longest, the newest by `published_at`, or that "

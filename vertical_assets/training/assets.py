@@ -224,7 +224,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             STAGE,
             "baselines",
             version=VERSION,
-            reads=["task", "dedup.unit", "language"],
+            reads=["task", "language"],
             kinds={"scikitlearn", "parquet"},
         ),
         ins={"labeled_set": dg.AssetIn(key["labeled_set"])},

@@ -16,7 +16,7 @@ def tfidf_logistic_regression(
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    by_character = spec.dedup_unit == "character"
+    by_character = not spec.spaced
     vectorizer = TfidfVectorizer(
         analyzer="char" if by_character else "word",
         ngram_range=(1, 3) if by_character else (1, 2),

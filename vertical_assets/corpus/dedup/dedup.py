@@ -78,7 +78,7 @@ def sketch(batch: pa.RecordBatch, spec: VerticalSpec) -> pa.RecordBatch:
             f"document {batch['doc_id'][place]} has no text (null); filter such rows by a rule"
         )
     points = code_points(batch["text"])
-    hashed = hash_ngrams(points, spec.dedup_ngram, spec.dedup_unit == "word")
+    hashed = hash_ngrams(points, spec.dedup_ngram, spec.dedup.unit)
     nulls = pa.nulls(batch.num_rows, pa.string())
     given = {name: batch[name] for name in ("source", "published_at") if name in batch.schema.names}
     columns = {

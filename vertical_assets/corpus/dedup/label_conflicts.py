@@ -32,8 +32,7 @@ def label_conflicts(
         One row per text: `text` (as in the first document), `labels` and `doc_ids`, by document.
     """
     digests = [
-        hash_ngrams(code_points(batch["text"]), 1, by_word=False).digests
-        for batch in read(["text"])
+        hash_ngrams(code_points(batch["text"]), 1, "character").digests for batch in read(["text"])
     ]
     rows = sum(map(len, digests))
     joined = np.concatenate([np.empty((0, 2), np.uint64), *digests])

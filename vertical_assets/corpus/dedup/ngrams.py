@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vertical_assets.corpus.splitmix import mix
 
+UNITS = ("character", "word", "script")
 _SPACES = re.compile(r"\s+")
 _TABLE = 0x20000  # code points of the table; above are ideographs and emoji, nearly all themselves
 _COMPATIBILITY = (0x2F800, 0x2FA20)  # the ones above that are not
@@ -69,13 +70,18 @@ def code_points(texts: pa.Array) -> Points:
     return Points(values, starts, stops)
 
 
-def hash_ngrams(points: Points, ngram: int, by_word: bool) -> Ngrams:
-    """Hashes every n-gram of characters or words; a text shorter than n is one n-gram.
+def hash_ngrams(points: Points, ngram: int, unit: str) -> Ngrams:
+    """Hashes every n-gram of units; a text shorter than n is one n-gram.
+
+    Units are characters, words (between spaces), or by script: characters of scripts without
+    spaces, words of the others. Three letters say little, three ideographs much.
 
     A hash has 32 bits: two of the n-grams of a pair with u different ones meet with probability
     u^2 / 2^33 (1 in 100,000 for u = 300), which moves their similarity by 1 / u.
     """
-    return Ngrams(*_hash_ngrams(points.values, points.starts, points.ends, ngram, by_word))
+    return Ngrams(
+        *_hash_ngrams(points.values, points.starts, points.ends, ngram, UNITS.index(unit))
+    )
 
 
 @functools.cache
@@ -165,8 +171,23 @@ def _normalize(raw, offsets, table, several):  # type: ignore[no-untyped-def]
     return values[:filled], starts, ends, slow
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def _unspaced(point):  # type: ignore[no-untyped-def]
+    """Whether the code point's script has no spaces between words (Unicode 17, Blocks.txt)."""
+    if point < 0x0E00:
+        return False
+    return (
+        0x3000 <= point < 0xA000  # symbols, kana, ideographs
+        or 0x20000 <= point < 0x40000
+        or 0xF900 <= point < 0xFB00
+        or point < 0x0F00  # Thai, Lao
+        or 0x1000 <= point < 0x10A0  # Burmese
+        or 0x1780 <= point < 0x1800  # Khmer
+    )
+
+
 @numba.njit(cache=True, nogil=True)
-def _hash_ngrams(points, starts, ends, ngram, by_word):  # type: ignore[no-untyped-def]
+def _hash_ngrams(points, starts, ends, ngram, unit):  # type: ignore[no-untyped-def]
     documents = len(starts)
     base = np.uint64(0x9E3779B97F4A7C15)  # of the rolling polynomial; the golden ratio
     spread = np.uint64(0xD6E8FEB86659FD93)
@@ -201,21 +222,27 @@ def _hash_ngrams(points, starts, ends, ngram, by_word):  # type: ignore[no-untyp
         digests[i, 0], digests[i, 1] = mix(one + length), mix(two + length)
 
         size = 0
-        if by_word:
+        if unit == 0:
+            for j in range(start, end):
+                units[size] = points[j]
+                size += 1
+        else:
             word = np.uint64(0)
             for j in range(start, end):
-                if points[j] == 32:
+                point = points[j]
+                alone = unit == 2 and _unspaced(point)
+                if point != 32 and not alone:
+                    word = mix(word + np.uint64(point) + np.uint64(1))
+                    continue
+                if word:
                     units[size] = word
                     size += 1
                     word = np.uint64(0)
-                else:
-                    word = mix(word + np.uint64(points[j]) + np.uint64(1))
-            if end > start:
+                if alone:
+                    units[size] = point
+                    size += 1
+            if word:
                 units[size] = word
-                size += 1
-        else:
-            for j in range(start, end):
-                units[size] = points[j]
                 size += 1
         slots = 4
         while slots < 4 * size:

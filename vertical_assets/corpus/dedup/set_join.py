@@ -10,15 +10,19 @@ the elements is right; "rare" may be told from a table of counts in which some n
 Cost grows with how often the rarest n-grams of a document recur among the documents kept.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from mmap import ACCESS_READ, MADV_DONTNEED, mmap
+from tempfile import TemporaryFile
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 _ROUNDING = 1e-9  # bounds are loosened by it, so that floats cost no pair
-_MOST = 2**16 - 1  # counts end here
+_MOST = 2**16 - 1  # counts and sizes of sets end here
+_TURNS = 1 << 16  # sets after which the pages of elements are let go
+_NO_VALUES = np.empty(0, np.uint32)
 
 
 @dataclass(frozen=True)
@@ -184,16 +188,19 @@ def candidates(
 
 
 def joined(parts: Iterable[tuple[int, Sets]]) -> Sets:
-    """Parts as one, each with the number of rows before it; a part is let go when it is copied."""
-    none, values, filled = np.empty(0, np.uint32), np.empty(0, np.uint32), 0
+    """Parts as one, each with the number of rows before it; elements go to a mapped file."""
     held: list[Sets] = []
-    for first, sets in parts:
-        end = filled + len(sets.values)
-        if end > len(values):
-            values.resize(end + end // 4, refcheck=False)  # in place: the system moves pages
-        values[filled:end], filled = sets.values, end
-        held.append(replace(sets, rows=first + sets.rows, values=none))
-    values.resize(filled, refcheck=False)
+    with TemporaryFile() as file:
+        for first, sets in parts:
+            file.write(sets.values)
+            held.append(replace(sets, rows=first + sets.rows, values=_NO_VALUES))
+        file.flush()
+        # A file's pages can be let go at any time, see `stars`; an empty one can't be mapped.
+        values = (
+            np.frombuffer(mmap(file.fileno(), 0, access=ACCESS_READ), np.uint32)
+            if file.tell()
+            else _NO_VALUES
+        )
     return Sets(
         np.concatenate([np.empty(0, np.int64), *(part.rows for part in held)]),
         np.concatenate([np.empty(0, np.int32), *(part.sizes for part in held)]),
@@ -212,65 +219,79 @@ def stars(
         For each of `sets`: place in `sets` of the kept one that it is most similar to (the earlier
         one where two are alike; itself where it is kept), and their Jaccard similarity.
     """
-    return _stars(sets.sizes, sets.prefixes, sets.last, sets.values, order, threshold)
+    number = len(sets.rows)
+    kept, similarity = np.arange(number), np.ones(number, np.float64)
+    place = np.empty(number, np.int32)
+    place[order] = np.arange(number)
+    starts = np.zeros(number + 1, np.int64)
+    np.cumsum(sets.sizes, out=starts[1:])
+    elements = max(1, int(sets.prefixes.sum()))
+    spans = np.zeros((1 << int(np.clip(np.ceil(np.log2(elements)) - 2, 8, 28)), 2), np.uint32)
+    for turns in _turns(sets):
+        _count_slots(spans, starts[turns], sets.prefixes[turns], sets.values)
+    # Postings are the kept sets by the elements of their prefixes: where each slot's begin, and,
+    # for now, end. Elements that share a slot cost time only.
+    spans[1:, 0] = np.cumsum(spans[:-1, 1])
+    spans[:, 1] = spans[:, 0]
+    posted, posted_sizes = np.empty(elements, np.uint32), np.empty(elements, np.uint16)
+    for turns in _turns(sets):
+        _stars(
+            sets.sizes, sets.prefixes, sets.last, sets.values, order[turns], threshold,
+            starts, place, spans, posted, posted_sizes, kept, similarity,
+        )  # fmt: skip
+    return kept, similarity
+
+
+def _turns(sets: Sets) -> Iterator[slice]:
+    """All sets, some at a time; what was read of their elements is let go after each time."""
+    for first in range(0, len(sets.rows), _TURNS):
+        yield slice(first, first + _TURNS)
+        if isinstance(sets.values.base, mmap):
+            sets.values.base.madvise(MADV_DONTNEED)
 
 
 @numba.njit(cache=True, nogil=True)
-def _stars(sizes, prefixes, last, values, order, threshold):  # type: ignore[no-untyped-def]
-    number = len(sizes)
-    kept = np.arange(number)
-    similarity = np.ones(number, np.float64)
-    starts = np.zeros(number + 1, np.int64)
-    looked_up, largest = 0, 1
-    for k in range(number):
-        starts[k + 1] = starts[k] + sizes[k]
-        looked_up += prefixes[k]
-        largest = max(largest, sizes[k])
-
-    # Postings: the kept sets by the elements of their prefixes, begin and end by slot. Elements
-    # that share a slot cost time only.
-    bits = 8
-    while 2 << bits < looked_up and bits < 28:
-        bits += 1
-    shift = np.uint32(32 - bits)
-    spans = np.zeros((1 << bits, 2), np.uint32)
-    for k in range(number):
+def _count_slots(spans, starts, prefixes, values):  # type: ignore[no-untyped-def]
+    shift = np.uint32(32 - int(np.log2(len(spans))))
+    for k in range(len(prefixes)):
         for j in range(starts[k], starts[k] + prefixes[k]):
             spans[values[j] >> shift, 1] += np.uint32(1)
-    total = np.uint32(0)
-    for slot in range(len(spans)):
-        spans[slot, 0] = total
-        total += spans[slot, 1]
-        spans[slot, 1] = spans[slot, 0]
-    posted = np.empty(looked_up, np.uint64)  # place in `sets` and size
 
+
+@numba.njit(cache=True, nogil=True)
+def _stars(  # type: ignore[no-untyped-def]
+    sizes, prefixes, last, values, order, threshold,
+    starts, place, spans, posted, posted_sizes, kept, similarity,
+):  # fmt: skip
+    """Some turns of `stars`."""
+    number = len(sizes)
+    largest = 1
+    for k in order:
+        largest = max(largest, sizes[k])
+    shift = np.uint32(32 - int(np.log2(len(spans))))
     slots = 4
     while slots < 4 * largest:
         slots *= 2
     mask = np.uint64(0)
-    own = np.zeros(slots, np.uint64)  # place + 1 and element, as a set: never cleared
-    place = np.empty(number, np.int32)
+    own = np.zeros(slots, np.uint64)  # turn + 1 and element, as a set: never cleared
     hits = np.zeros(number, np.int32)
     touched = np.empty(number, np.int32)
     begin = np.empty(largest, np.uint32)
     end = np.empty(largest, np.uint32)
-    low = np.uint64(0xFFFFFFFF)
-    for turn in range(number):
+    for turn in range(len(order)):
         k = order[turn]
-        place[k] = turn
         size = sizes[k]
         # |A n B| >= t |A u B| bounds the size of the other set.
-        least = np.uint64(np.ceil(threshold * size - _ROUNDING))
-        most = np.uint64(size / threshold + _ROUNDING)
+        least = min(_MOST, int(np.ceil(threshold * size - _ROUNDING)))
+        most = int(size / threshold + _ROUNDING)
         for j in range(prefixes[k]):  # by themselves, these reads do not wait for each other
             slot = values[starts[k] + j] >> shift
             begin[j], end[j] = spans[slot, 0], spans[slot, 1]
         met = 0
         for j in range(prefixes[k]):
             for at in range(begin[j], end[j]):
-                other_size = posted[at] & low
-                if least <= other_size <= most:
-                    other = np.int32(posted[at] >> np.uint64(32))
+                if least <= posted_sizes[at] <= most:
+                    other = posted[at]
                     if hits[other] == 0:
                         touched[met] = other
                         met += 1
@@ -321,6 +342,6 @@ def _stars(sizes, prefixes, last, values, order, threshold):  # type: ignore[no-
         else:
             for j in range(starts[k], starts[k] + prefixes[k]):
                 slot = values[j] >> shift
-                posted[spans[slot, 1]] = np.uint64(k) << np.uint64(32) | np.uint64(size)
+                posted[spans[slot, 1]] = k
+                posted_sizes[spans[slot, 1]] = min(size, _MOST)
                 spans[slot, 1] += np.uint32(1)
-    return kept, similarity

@@ -1,9 +1,11 @@
 """Deduplication is exact: what is near goes, what is not stays, in whatever order and cut."""
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -82,7 +84,8 @@ def test_clusters_of_real_reviews_are_those_of_comparing_every_pair() -> None:
         place = chance.randrange(len(text))
         texts.append(text[:place] + chance.choice(WORDS) + text[place + chance.randrange(4) :])
     for threshold in (0.4, 0.8):
-        found = find_duplicates(documents(texts).to_batches(), with_dedup(threshold=threshold))
+        spec = with_dedup(threshold=threshold, unit="character")
+        found = find_duplicates(documents(texts).to_batches(), spec)
         got = list(zip(found.kept.tolist(), found.similarity.tolist(), strict=True))
         assert got == brute_force(texts, threshold)
         assert 50 < (~found.stays).sum() < 400
@@ -225,20 +228,33 @@ def test_every_character_is_normalized_as_python_does_it() -> None:
         assert points.values[start:end].tolist() == [ord(c) for c in normalize(char)]
 
 
-@given(text=st.text("ab 好", max_size=20), ngram=st.integers(1, 5))
+@given(text=st.text("ab, 好の、ไ", max_size=20), ngram=st.integers(1, 5))
 def test_as_many_hashes_as_distinct_ngrams(text: str, ngram: int) -> None:
-    words = normalize(text).split()
-    points = code_points(pa.array([text]))
-    by_word = {tuple(words[i : i + ngram]) for i in range(max(1, len(words) - ngram + 1)) if words}
-    assert len(hash_ngrams(points, ngram, by_word=False).values) == len(
-        ngrams(normalize(text), ngram)
+    plain = normalize(text)
+    units = {
+        "character": list(plain),
+        "word": plain.split(),
+        "script": re.findall("[好の、ไ]|[ab,]+", plain),
+    }
+    for unit, found in units.items():
+        distinct = {
+            tuple(found[i : i + ngram]) for i in range(max(1, len(found) - ngram + 1)) if found
+        }
+        assert len(hash_ngrams(code_points(pa.array([text])), ngram, unit).values) == len(distinct)
+
+
+def test_by_script_ideographs_count_one_by_one_and_words_whole() -> None:
+    hashed = hash_ngrams(
+        code_points(pa.array(["买了iPhone 15手机", "买 了 iphone 15 手 机"])), 1, "script"
     )
-    assert len(hash_ngrams(points, ngram, by_word=True).values) == len(by_word)
+    one, two = np.split(hashed.values, [hashed.offsets[1]])
+    assert one.tolist() == two.tolist()
+    assert len(one) == len(["买", "了", "iphone", "15", "手", "机"])
 
 
 def test_word_ngrams_do_not_know_their_place() -> None:
     texts = pa.array(["type one diabetes", "Diabetes  type one", "type one"])
-    hashed = hash_ngrams(code_points(texts), 2, by_word=True)
+    hashed = hash_ngrams(code_points(texts), 2, "word")
     one, two, three = (
         set(hashed.values[start:end].tolist())
         for start, end in zip(hashed.offsets[:-1], hashed.offsets[1:], strict=True)
