@@ -5,7 +5,8 @@ here takes a table's parts and writes those of the next one; the key of a part i
 part that it is made from and of everything else that it depends on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import date
 
 import numpy as np
@@ -18,6 +19,7 @@ from upath import UPath
 from vertical_assets.corpus.authors.anonymity import replace_attributes
 from vertical_assets.corpus.cleaning.cleaning import clean_batch
 from vertical_assets.corpus.cleaning.pipeline import Cleaning
+from vertical_assets.corpus.cleaning.processes import MANY_ROWS, Workers, cleaned_batches
 from vertical_assets.corpus.dedup.dedup import SKETCHES, Duplicates, cluster, normalize, sketches
 from vertical_assets.corpus.reading.sources import parts_of, read_part, work_folder
 from vertical_assets.corpus.validity.diversity import diversity_figures
@@ -139,33 +141,42 @@ def clean(
     """
     cleaning = Cleaning(spec, folder)
     said = authors.read().combine_chunks() if authors else None
+    todo: list[tuple[Part, str, pa.Array | None]] = []
     for part in valid.parts():
         attributes = None
         if said is not None:
             ids = pa.chunked_array([b["doc_id"] for b in part.batches(["doc_id"])], pa.string())
             places = pc.index_in(ids, said["doc_id"])
             attributes = said["attributes"].take(places).combine_chunks()
-        key = key_of(cleaning.identity, part.digest, digest_of(attributes))
-        if cleaned.reuse(key):
-            continue
-        with cleaned.part(key) as written:
-            place = 0
-            for batch in part.batches():
-                if attributes is not None and spec.deidentify.attributes is not None:
-                    batch = batch.set_column(
-                        batch.schema.get_field_index("meta"),
-                        batch.schema.field("meta"),
-                        replace_attributes(
-                            batch["meta"],
-                            attributes.slice(place, batch.num_rows),
-                            spec.deidentify.attributes,
-                        ),
-                    )
-                place += batch.num_rows
-                result, counts = cleaning(batch)
-                written.append(result)
-                written.figures.update(counts)
-                written.figures.update({f"left\t{k}": n for k, n in cleaning.left(result).items()})
+        todo.append(
+            (part, key_of(cleaning.identity, part.digest, digest_of(attributes)), attributes)
+        )
+    new_rows = sum(part.rows for part, key, _ in todo if not cleaned.has(key))
+    with Workers(spec, folder) if new_rows >= MANY_ROWS else nullcontext() as workers:
+        for part, key, attributes in todo:
+            if cleaned.reuse(key):
+                continue
+            batches = with_attributes(part.batches(), attributes, spec)
+            with cleaned.part(key) as written:
+                for result, counts, left in cleaned_batches(batches, cleaning, workers):
+                    written.append(result)
+                    written.figures.update(counts)
+                    written.figures.update({f"left\t{kind}": n for kind, n in left.items()})
+
+
+def with_attributes(
+    batches: Iterable[pa.RecordBatch], attributes: pa.Array | None, spec: VerticalSpec
+) -> Iterator[pa.RecordBatch]:
+    """DOCUMENTS of a part, in whose `meta` stands of the authors only what may be said."""
+    policy, place = spec.deidentify.attributes, 0
+    for batch in batches:
+        if attributes is not None and policy is not None:
+            said = attributes.slice(place, batch.num_rows)
+            metas = replace_attributes(batch["meta"], said, policy)
+            field = batch.schema.get_field_index("meta")
+            batch = batch.set_column(field, batch.schema.field("meta"), metas)
+        place += batch.num_rows
+        yield batch
 
 
 def digest_of(values: pa.Array | None) -> str:

@@ -192,7 +192,7 @@ def joined(parts: Iterable[tuple[int, Sets]]) -> Sets:
     held: list[Sets] = []
     with TemporaryFile() as file:
         for first, sets in parts:
-            file.write(sets.values)
+            file.write(sets.values.data)
             held.append(replace(sets, rows=first + sets.rows, values=_NO_VALUES))
         file.flush()
         # A file's pages can be let go at any time, see `stars`; an empty one can't be mapped.
