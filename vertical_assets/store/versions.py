@@ -121,9 +121,10 @@ class Part:
         folder = self.path.parent
         with reading(folder), self.path.open("rb") as file:
             parquet = pq.ParquetFile(file, decryption_properties=decryption_properties(folder))
-            yield from parquet.iter_batches(
-                ROWS_PER_BATCH, columns=list(columns) if columns else None
-            )
+            names = list(columns) if columns else None
+            # All groups at once would be kept in memory to the end: read-ahead caches them.
+            for group in range(parquet.num_row_groups):
+                yield from parquet.iter_batches(ROWS_PER_BATCH, [group], names)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from vertical_assets.corpus.dedup.dedup import (
 )
 from vertical_assets.corpus.dedup.keep_policy import by_preference
 from vertical_assets.corpus.dedup.ngrams import first_with_digest
-from vertical_assets.corpus.dedup.set_join import candidates, rarity
+from vertical_assets.corpus.dedup.set_join import FREQUENT, candidates
 from vertical_assets.spec import VerticalSpec
 
 if TYPE_CHECKING:
@@ -86,16 +86,14 @@ def _similar_pairs(sets: "daft.DataFrame", threshold: float) -> pa.Table:
     slot = col("ngrams") // (2**32 // _SLOTS)
     tallies = sets.explode("ngrams").select(slot.alias("slot")).groupby("slot")
     found = tallies.agg(col("slot").count().alias("sets")).to_arrow()
-    counts = np.zeros(_SLOTS, np.uint16)
-    counts[found["slot"].to_numpy()] = np.minimum(found["sets"].to_numpy(), 2**16 - 1)
-
-    classes = rarity(counts)
+    counts = np.zeros(_SLOTS, np.uint8)
+    counts[found["slot"].to_numpy()] = np.minimum(found["sets"].to_numpy(), FREQUENT)
 
     @daft.func.batch(return_dtype=kind.list(kind.uint32()))
     def rarest(ngrams: daft.Series) -> pa.Array:
         values, offsets = _lists(ngrams)
-        chosen = candidates(classes, values, offsets, np.diff(offsets) > 0, threshold)
-        ends = np.cumsum(chosen.sizes) - chosen.sizes
+        chosen = candidates(counts, values, offsets, np.diff(offsets) > 0, threshold)
+        ends = np.cumsum(chosen.shared) - chosen.shared
         prefixes = np.zeros(len(ngrams), np.int64)
         prefixes[chosen.rows] = chosen.prefixes
         within = np.arange(chosen.prefixes.sum()) - np.repeat(

@@ -32,7 +32,6 @@ from vertical_assets.corpus.dedup.set_join import (
     count,
     empty_counts,
     joined,
-    rarity,
     stars,
 )
 from vertical_assets.spec import VerticalSpec
@@ -155,13 +154,10 @@ def cluster(read: Read, spec: VerticalSpec) -> Duplicates:
     for start, values, offsets in _ngrams(read):
         count(counts, values, offsets, wanted[start : start + len(offsets) - 1])
 
-    classes = rarity(counts)
-    del counts
-
     def of_batch(batch: tuple[int, NDArray[np.uint32], NDArray[np.int64]]) -> tuple[int, Sets]:
         start, values, offsets = batch
         rows = wanted[start : start + len(offsets) - 1]
-        return start, candidates(classes, values, offsets, rows, threshold)
+        return start, candidates(counts, values, offsets, rows, threshold)
 
     sets = joined(on_all_cores(of_batch, _ngrams(read)))
     place = np.empty(len(first), np.int64)

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ROUNDING = 1e-9  # bounds are loosened by it, so that floats cost no pair
-_MOST = 2**16 - 1  # counts and sizes of sets end here
-_TURNS = 1 << 16  # sets after which the pages of elements are let go
+_MOST = 2**16 - 1  # sizes of sets end here, where they stand beside postings
+FREQUENT = 255  # counts end here
+_TURNS = 256  # sets after which the pages that hold their elements are let go
 _NO_VALUES = np.empty(0, np.uint32)
 
 
@@ -29,25 +30,29 @@ _NO_VALUES = np.empty(0, np.uint32)
 class Sets:
     """Sets that may have a similar one, with what the join looks them up by.
 
-    Set k has number `rows[k]` and `sizes[k]` elements; the sets' elements stand one after another
-    in `values`. The first `prefixes[k]` of its elements are the rarest that another set has too,
-    and `last[k]` is the greatest (class, element) of them.
+    Set k has number `rows[k]` and `sizes[k]` elements. `values` holds, one set after another, the
+    `shared[k]` of them that other sets may have too. The first `prefixes[k]` are the rarest, and
+    `last[k]` is the greatest (count, element) of these.
     """
 
     rows: NDArray[np.int64]
     sizes: NDArray[np.int32]
+    shared: NDArray[np.int32]
     prefixes: NDArray[np.int32]
     last: NDArray[np.uint64]
     values: NDArray[np.uint32]
+    mapped: mmap | None = None  # the file that `values` lie in
 
 
-def empty_counts(elements: int) -> NDArray[np.uint16]:
-    """A table of counts for so many elements; small, since it is as fast as the cache it is in."""
-    return np.zeros(1 << int(np.clip(np.ceil(np.log2(max(elements, 1))) - 4, 10, 28)), np.uint16)
+def empty_counts(elements: int) -> NDArray[np.uint8]:
+    """A table of counts for so many elements. The smaller, the faster; but where elements share
+    slots, those of one set only are not known as such.
+    """
+    return np.zeros(1 << int(np.clip(np.ceil(np.log2(max(elements, 1))) - 2, 10, 28)), np.uint8)
 
 
 def count(
-    counts: NDArray[np.uint16],
+    counts: NDArray[np.uint8],
     values: NDArray[np.uint32],
     offsets: NDArray[np.int64],
     wanted: NDArray[np.bool_],
@@ -56,7 +61,7 @@ def count(
     _count(counts, _shift(counts), values, offsets, wanted)
 
 
-def _shift(table: NDArray[np.uint16] | NDArray[np.uint8]) -> np.uint32:
+def _shift(table: NDArray[np.uint8]) -> np.uint32:
     return np.uint32(33 - len(table).bit_length())
 
 
@@ -67,14 +72,7 @@ def _count(counts, shift, values, offsets, wanted):  # type: ignore[no-untyped-d
         if wanted[i]:
             for j in range(offsets[i], offsets[i + 1]):
                 slot = values[j] >> shift
-                counts[slot] += counts[slot] < _MOST
-
-
-def rarity(counts: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Counts as one of 64 classes: exact up to 32, then in steps of a quarter. Half the memory."""
-    every = np.arange(_MOST + 1)
-    steps = 32 + 2.8 * np.log2(np.maximum(every, 32) / 32)
-    return np.where(every < 32, every, steps).astype(np.uint8)[counts]
+                counts[slot] += counts[slot] < FREQUENT
 
 
 @numba.njit(cache=True, nogil=True)
@@ -107,16 +105,17 @@ def _smallest_first(keys, size, wanted):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _candidates(classes, shift, values, offsets, wanted, threshold):  # type: ignore[no-untyped-def]
+def _candidates(counts, shift, values, offsets, wanted, threshold):  # type: ignore[no-untyped-def]
     longest = 0
     for i in range(len(wanted)):
         longest = max(longest, offsets[i + 1] - offsets[i])
-    class_of = np.empty(longest, np.uint8)
+    count_of = np.empty(longest, np.uint8)
     on_edge = np.empty(longest + 1, np.uint32)
     others = np.empty(longest + 1, np.uint32)
-    tally = np.empty(64, np.int64)
+    tally = np.empty(FREQUENT + 1, np.int64)
     rows = np.empty(len(wanted), np.int64)
     sizes = np.empty(len(wanted), np.int32)
+    shared = np.empty(len(wanted), np.int32)
     prefixes = np.empty(len(wanted), np.int32)
     last = np.empty(len(wanted), np.uint64)
     chosen = np.empty(len(values) + 1, np.uint32)
@@ -126,10 +125,10 @@ def _candidates(classes, shift, values, offsets, wanted, threshold):  # type: ig
         if not wanted[i] or size == 0:
             continue
         for j in range(size):
-            class_of[j] = classes[values[start + j] >> shift]
+            count_of[j] = counts[values[start + j] >> shift]
         tally[:] = 0
         for j in range(size):
-            tally[class_of[j]] += 1
+            tally[count_of[j]] += 1
         # Elements that no other set has are the rarest, and nothing can be looked up by them.
         prefix = _prefix_size(size, threshold) - tally[1]
         if prefix <= 0:
@@ -141,26 +140,27 @@ def _candidates(classes, shift, values, offsets, wanted, threshold):  # type: ig
         # Before, on and behind the edge; to write in vain is cheaper than to branch.
         front, middle, back = filled, 0, 0
         for j in range(size):
-            value, rank = values[start + j], class_of[j]
+            value, rank = values[start + j], count_of[j]
             chosen[front], on_edge[middle], others[back] = value, value, value
             front += (rank > 1) & (rank < edge)
             middle += rank == edge
-            back += (rank <= 1) | (rank > edge)
+            back += rank > edge
         _smallest_first(on_edge, middle, prefix - before)
         greatest = np.uint32(0)
         for j in range(prefix - before):
             greatest = max(greatest, on_edge[j])
         chosen[front : front + middle] = on_edge[:middle]
-        chosen[front + middle : filled + size] = others[:back]
+        chosen[front + middle : front + middle + back] = others[:back]
         rows[found], sizes[found], prefixes[found] = i, size, prefix
+        shared[found] = front + middle + back - filled
         last[found] = np.uint64(edge) << np.uint64(32) | np.uint64(greatest)
-        filled += size
+        filled += shared[found]
         found += 1
-    return found, filled, rows, sizes, prefixes, last, chosen
+    return found, filled, rows, sizes, shared, prefixes, last, chosen
 
 
 def candidates(
-    classes: NDArray[np.uint8],
+    counts: NDArray[np.uint8],
     values: NDArray[np.uint32],
     offsets: NDArray[np.int64],
     wanted: NDArray[np.bool_],
@@ -169,18 +169,19 @@ def candidates(
     """Those of the wanted sets that share an element of their prefix with another one.
 
     Args:
-        classes: `rarity` of the counts of all wanted sets of the corpus.
+        counts: of the elements of all wanted sets of the corpus, see `count`.
         values: elements; set i owns `values[offsets[i]:offsets[i + 1]]`.
         offsets: see `values`.
         wanted: which sets take part.
         threshold: Jaccard similarity.
     """
-    found, filled, rows, sizes, prefixes, last, chosen = _candidates(
-        classes, _shift(classes), values, offsets, wanted, threshold
+    found, filled, rows, sizes, shared, prefixes, last, chosen = _candidates(
+        counts, _shift(counts), values, offsets, wanted, threshold
     )
     return Sets(
         rows[:found].copy(),
         sizes[:found].copy(),
+        shared[:found].copy(),
         prefixes[:found].copy(),
         last[:found].copy(),
         chosen[:filled].copy(),
@@ -195,18 +196,16 @@ def joined(parts: Iterable[tuple[int, Sets]]) -> Sets:
             file.write(sets.values.data)
             held.append(replace(sets, rows=first + sets.rows, values=_NO_VALUES))
         file.flush()
-        # A file's pages can be let go at any time, see `stars`; an empty one can't be mapped.
-        values = (
-            np.frombuffer(mmap(file.fileno(), 0, access=ACCESS_READ), np.uint32)
-            if file.tell()
-            else _NO_VALUES
-        )
+        # An empty file can't be mapped.
+        mapped = mmap(file.fileno(), 0, access=ACCESS_READ) if file.tell() else None
     return Sets(
         np.concatenate([np.empty(0, np.int64), *(part.rows for part in held)]),
         np.concatenate([np.empty(0, np.int32), *(part.sizes for part in held)]),
+        np.concatenate([np.empty(0, np.int32), *(part.shared for part in held)]),
         np.concatenate([np.empty(0, np.int32), *(part.prefixes for part in held)]),
         np.concatenate([np.empty(0, np.uint64), *(part.last for part in held)]),
-        values,
+        np.frombuffer(mapped, np.uint32) if mapped is not None else _NO_VALUES,
+        mapped,
     )
 
 
@@ -224,7 +223,7 @@ def stars(
     place = np.empty(number, np.int32)
     place[order] = np.arange(number)
     starts = np.zeros(number + 1, np.int64)
-    np.cumsum(sets.sizes, out=starts[1:])
+    np.cumsum(sets.shared, out=starts[1:])
     elements = max(1, int(sets.prefixes.sum()))
     spans = np.zeros((1 << int(np.clip(np.ceil(np.log2(elements)) - 2, 8, 28)), 2), np.uint32)
     for turns in _turns(sets):
@@ -234,10 +233,11 @@ def stars(
     spans[1:, 0] = np.cumsum(spans[:-1, 1])
     spans[:, 1] = spans[:, 0]
     posted, posted_sizes = np.empty(elements, np.uint32), np.empty(elements, np.uint16)
+    hits, touched = np.zeros(number, np.int32), np.empty(number, np.int32)
     for turns in _turns(sets):
         _stars(
             sets.sizes, sets.prefixes, sets.last, sets.values, order[turns], threshold,
-            starts, place, spans, posted, posted_sizes, kept, similarity,
+            starts, place, spans, posted, posted_sizes, hits, touched, kept, similarity,
         )  # fmt: skip
     return kept, similarity
 
@@ -246,8 +246,8 @@ def _turns(sets: Sets) -> Iterator[slice]:
     """All sets, some at a time; what was read of their elements is let go after each time."""
     for first in range(0, len(sets.rows), _TURNS):
         yield slice(first, first + _TURNS)
-        if isinstance(sets.values.base, mmap):
-            sets.values.base.madvise(MADV_DONTNEED)
+        if sets.mapped is not None:
+            sets.mapped.madvise(MADV_DONTNEED)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -261,10 +261,9 @@ def _count_slots(spans, starts, prefixes, values):  # type: ignore[no-untyped-de
 @numba.njit(cache=True, nogil=True)
 def _stars(  # type: ignore[no-untyped-def]
     sizes, prefixes, last, values, order, threshold,
-    starts, place, spans, posted, posted_sizes, kept, similarity,
+    starts, place, spans, posted, posted_sizes, hits, touched, kept, similarity,
 ):  # fmt: skip
     """Some turns of `stars`."""
-    number = len(sizes)
     largest = 1
     for k in order:
         largest = max(largest, sizes[k])
@@ -274,8 +273,6 @@ def _stars(  # type: ignore[no-untyped-def]
         slots *= 2
     mask = np.uint64(0)
     own = np.zeros(slots, np.uint64)  # turn + 1 and element, as a set: never cleared
-    hits = np.zeros(number, np.int32)
-    touched = np.empty(number, np.int32)
     begin = np.empty(largest, np.uint32)
     end = np.empty(largest, np.uint32)
     for turn in range(len(order)):
