@@ -162,7 +162,11 @@ def sorting(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 
         from vertical_assets.corpus.flow import sort_out
         from vertical_assets.corpus.validity.diversity import Diversity
-        from vertical_assets.corpus.validity.expectations import docs_folder, validate
+        from vertical_assets.corpus.validity.expectations import (
+            VALIDATED,
+            docs_folder,
+            validate_new,
+        )
         from vertical_assets.corpus.validity.ids import repeated
         from vertical_assets.store.contracts import DOCUMENTS, QUARANTINE
 
@@ -171,12 +175,15 @@ def sorting(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         today, docs = datetime.now(UTC).date(), docs_folder(spec.name)
         sort_out(raw_corpus, spec, today, valid, bad)
         # Pages that show failing values are not for sensitive texts.
-        outcomes = validate(
-            valid.staged.batches(), spec, None if spec.sensitive else docs, today=today
+        before = valid.figures[VALIDATED]
+        outcomes = validate_new(valid, spec, None if spec.sensitive else docs, today=today)
+        twice = sum(
+            int(m.sum()) for m in repeated(b["doc_id"] for b in valid.staged.batches(["doc_id"]))
         )
-        twice = sum(int(m.sum()) for m in repeated(b["doc_id"] for b in valid.staged.batches()))
         failed = [outcome for outcome in outcomes if not outcome.passed]
-        diversity = Diversity.of(valid.figures)
+        figures = valid.figures
+        figures.pop(VALIDATED, None)
+        diversity = Diversity.of(figures)
         yield stored(
             valid.close(),
             key=valid_key,
@@ -197,6 +204,7 @@ def sorting(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                     "great_expectations",
                     not failed,
                     f"{len(outcomes) - len(failed)} of {len(outcomes)} expectations met"
+                    f" by {valid.rows - before} new rows; {before} met them before"
                     + "".join(
                         f"; {o.column}: {o.name} failed {o.unexpected} times" for o in failed
                     ),

@@ -20,7 +20,8 @@ from vertical_assets.corpus.authors.anonymity import replace_attributes
 from vertical_assets.corpus.cleaning.cleaning import clean_batch
 from vertical_assets.corpus.cleaning.pipeline import Cleaning
 from vertical_assets.corpus.cleaning.processes import MANY_ROWS, Workers, cleaned_batches
-from vertical_assets.corpus.dedup.dedup import SKETCHES, Duplicates, cluster, normalize, sketches
+from vertical_assets.corpus.dedup.dedup import SKETCHES, Duplicates, cluster, sketches
+from vertical_assets.corpus.dedup.ngrams import code_points, first_with_digest, hash_ngrams
 from vertical_assets.corpus.reading.sources import parts_of, read_part, work_folder
 from vertical_assets.corpus.validity.diversity import diversity_figures
 from vertical_assets.corpus.validity.ids import repeated
@@ -233,13 +234,13 @@ def clusters_on_daft(cleaned: Table, spec: VerticalSpec) -> Duplicates:
 
 def distinct_texts(kept: Table) -> tuple[int, NDArray[np.int32]]:
     """How many different normalised texts a table has, and the length of each, in characters."""
-    seen, lengths = set[bytes](), [np.empty(0, np.int32)]
+    digests, lengths = [np.empty((0, 2), np.uint64)], [np.empty(0, np.int32)]
     for batch in kept.batches(["text"]):
         lengths.append(pc.utf8_length(batch["text"]).to_numpy())
-        seen.update(
-            xxhash.xxh3_128_digest(normalize(text).encode()) for text in batch["text"].to_pylist()
-        )
-    return len(seen), np.concatenate(lengths)
+        digests.append(hash_ngrams(code_points(batch["text"]), 1, "character").digests)
+    joined = np.concatenate(digests)
+    first = first_with_digest(joined, np.arange(len(joined)))
+    return int((first == np.arange(len(joined))).sum()), np.concatenate(lengths)
 
 
 def batches_of(

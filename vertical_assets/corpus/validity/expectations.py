@@ -24,10 +24,12 @@ from vertical_assets.corpus.validity.rules import field_values, parse_date, pars
 from vertical_assets.spec import Rules, VerticalSpec
 from vertical_assets.spec.corpus import FieldRule
 from vertical_assets.store.contracts import DOCUMENTS
+from vertical_assets.store.tables import TableWriter
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 CHUNK_ROWS = 100_000  # some 80 MB with two fields of distinct values
+VALIDATED = "validated"  # figure of a part that met every expectation: its rows
 SHOWN_VALUES = 20  # Great Expectations' own number of unexpected values in a result
 SITE = "documents"
 _COLUMNS = ["source", "kind", "language", "licence"]
@@ -51,12 +53,27 @@ class Expectation:
     unexpected: int
 
 
+def validate_new(
+    valid: TableWriter, spec: VerticalSpec, docs: Path | None, *, today: datetime.date
+) -> list[Expectation]:
+    """`validate` of those parts of a table that have not met the same expectations before."""
+    new = [part for part in valid.parts if VALIDATED not in part.figures]
+    batches = (batch for part in new for batch in part.batches())
+    before = valid.rows - sum(part.rows for part in new)
+    outcomes = validate(batches, spec, docs, today=today, before=before)
+    if all(outcome.passed for outcome in outcomes):
+        for part in new:
+            part.figures[VALIDATED] = part.rows
+    return outcomes
+
+
 def validate(
     batches: Iterable[pa.RecordBatch],
     spec: VerticalSpec,
     docs: Path | None = None,
     *,
     today: datetime.date | None = None,
+    before: int = 0,
 ) -> list[Expectation]:
     """Runs the suite over batches of DOCUMENTS.
 
@@ -65,6 +82,7 @@ def validate(
         spec: sections `sources` and `rules`; each rule of the rule base becomes expectations.
         docs: folder for the data docs, a static site with `index.html`; replaced as a whole.
         today: what `max: today` means.
+        before: rows of the table that met all of this before; they are not looked at again.
 
     Raises:
         ValueError: a rule says `today` and none is given.
@@ -91,6 +109,8 @@ def validate(
     for frame in frames:
         batch = definition.data.get_batch({"dataframe": frame})
         _add(merged, _checked(batch.validate(suite)))
+    if before:
+        _add_rows(merged, before)
     if docs is not None:
         (key,) = context.validation_results_store.list_keys()
         context.validation_results_store.set(key, merged)
@@ -235,6 +255,10 @@ def _add(merged: Any, result: Any) -> None:
             for value, count in Counter(values[:SHOWN_VALUES]).most_common()
         ]
         sums.pop("partial_unexpected_index_list", None)  # of the chunk, not of the table
+    _sum_up(merged)
+
+
+def _sum_up(merged: Any) -> None:
     passed = sum(bool(each.success) for each in merged.results)
     merged.success = passed == len(merged.results)
     merged.statistics |= {
@@ -242,6 +266,15 @@ def _add(merged: Any, result: Any) -> None:
         "unsuccessful_expectations": len(merged.results) - passed,
         "success_percent": 100 * passed / len(merged.results),
     }
+
+
+def _add_rows(merged: Any, rows: int) -> None:
+    """Counts rows that were validated earlier, where rows are counted."""
+    for each in merged.results:
+        if "observed_value" in each.result:
+            each.result["observed_value"] += rows
+            each.success = each.result["observed_value"] >= 1
+    _sum_up(merged)
 
 
 def _build_docs(context: Any, docs: Path) -> None:

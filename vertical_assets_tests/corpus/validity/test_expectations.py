@@ -8,11 +8,21 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from upath import UPath
 
 from vertical_assets.corpus.validity import expectations
-from vertical_assets.corpus.validity.expectations import Expectation, validate
+from vertical_assets.corpus.validity.expectations import (
+    VALIDATED,
+    Expectation,
+    validate,
+    validate_new,
+)
 from vertical_assets.corpus.validity.rules import apply_rules
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.store import Table
+from vertical_assets.store.contracts import DOCUMENTS
+from vertical_assets.store.tables import TableWriter
+from vertical_assets.store.versions import commit, current
 from vertical_assets_tests.conftest import tiny
 from vertical_assets_tests.corpus.validity.test_rules import raw
 
@@ -98,3 +108,28 @@ def test_no_documents_are_one_failed_expectation() -> None:
 def test_unknown_sources_and_lengths_are_told() -> None:
     outcomes = validate(batches(GOOD, source="elsewhere", text="x"), SPEC, today=TODAY)
     assert failed(outcomes) == {"source": 1, "text (characters)": 1}
+
+
+def test_what_was_validated_is_not_validated_again(tmp_path: Path) -> None:
+    """Rows that met everything count, those that did not are looked at until they do."""
+
+    def written(*rows: dict[str, object], previous: Table | None = None) -> TableWriter:
+        writer = TableWriter(UPath(tmp_path), DOCUMENTS, previous)
+        for number, row in enumerate(rows):
+            if not writer.reuse(str(number)):
+                with writer.part(str(number)) as part:
+                    for batch in batches(row):
+                        part.append(batch.select(DOCUMENTS.names))
+        return writer
+
+    good, wrong = GOOD, {**GOOD, "age": "old"}
+    for rows, bad, validated in [((good,), 0, 1), ((good, wrong), 1, 1), ((good, wrong), 1, 1)]:
+        try:
+            previous = Table((current(UPath(tmp_path) / "valid"),))
+        except FileNotFoundError:
+            previous = None
+        writer = written(*rows, previous=previous)
+        outcomes = validate_new(writer, SPEC, None, today=TODAY)
+        assert failed(outcomes).get("age", 0) == bad
+        assert writer.figures[VALIDATED] == validated
+        commit(writer.close(), UPath(tmp_path) / "valid")
