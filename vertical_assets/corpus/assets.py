@@ -260,6 +260,11 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 blocking=True,
                 description="A second pass finds no personal data (SPEC X1).",
             ),
+            dg.AssetCheckSpec(
+                "numbers_normalised",
+                asset=key,
+                description="A second pass finds no number to rewrite (SPEC D10).",
+            ),
         ],
     )
     def clean_corpus(valid_corpus: Table, **authors: Table):
@@ -267,6 +272,7 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 
         `changes` says what was replaced in each, by type and place, never the value itself.
         """
+        from vertical_assets.corpus.cleaning.pipeline import NUMBERS
         from vertical_assets.corpus.flow import clean
         from vertical_assets.corpus.reading.sources import drop_folder
         from vertical_assets.store.contracts import CLEAN_DOCUMENTS
@@ -275,6 +281,7 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         clean(valid_corpus, spec, folder, cleaned, authors.get("author_attributes"))
         counts = cleaned.figures
         left = {k.removeprefix("left\t"): n for k, n in counts.items() if k.startswith("left\t")}
+        numbers = left.pop(NUMBERS, 0)
         return stored(
             cleaned.close(),
             checks=[
@@ -288,6 +295,13 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                     not left,
                     "a second pass found "
                     + (", ".join(f"{n} {kind}" for kind, n in left.items()) or "nothing"),
+                ),
+                check(
+                    "numbers_normalised",
+                    not numbers,
+                    f"a second pass would rewrite {numbers} numbers",
+                    severity=dg.AssetCheckSeverity.WARN,
+                    numbers=numbers,
                 ),
             ],
             metadata={"changes": counts_table(counts, "step", "what")},

@@ -27,6 +27,7 @@ from vertical_assets.corpus.personal.pseudonyms import Pseudonyms, secret_key
 from vertical_assets.spec import Deidentify, VerticalSpec
 from vertical_assets.store.contracts import CLEAN_DOCUMENTS
 
+NUMBERS = "numbers"  # what a second pass finds: numbers that are still to be rewritten
 Changes = list[dict[str, Any]]
 
 
@@ -84,12 +85,18 @@ class Cleaning:
         return result, counts
 
     def left(self, batch: pa.RecordBatch) -> Counter[str]:
-        """What a second pass over texts and titles finds: type -> count; nothing, it should be."""
+        """What a second pass over texts and titles finds: type of personal data, or NUMBERS, ->
+        count; nothing, it should be.
+        """
         counts = Counter[str]()
-        if self.personal is not None:
-            for name in ("text", "title"):
+        # Where the first pass rewrote no number, the second finds none.
+        rewritten = batch.filter(pc.match_substring(batch["changes"], '"step":"numbers"'))
+        for name in ("text", "title"):
+            if self.personal is not None:
                 counts.update(find_again(batch[name], self.personal))
-        return counts
+            _, again = normalize_batch(rewritten[name], self.policy.numbers, self.terms)
+            counts[NUMBERS] += sum(map(len, again))
+        return +counts
 
     def _written(self, texts: pa.Array, field: str, changes: list[Changes]) -> pa.Array:
         texts, cleaned = clean_batch(texts, self.policy)
