@@ -35,6 +35,10 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
         ("sources.1.name", "first", ["two sources are named 'first'", "rename one"]),
         ("annotation.path", "labels.jsonl", ["'path'", "'simulate'", "keep one"]),
         ("task.labels", {"only": "one"}, ["at least two labels", "task.labels"]),
+        ("task", {"name": "t", "kind": "regression", "labels": {"a": ""}}, ["no labels", "remove"]),
+        ("task", {"name": "t", "kind": "entities"}, ["at least one label", "task.labels"]),
+        ("task", {"name": "t", "kind": "regression", "range": [5, 1]}, ["[low, high]"]),
+        ("task.range", [1, 5], ["'task.range' belongs to kind regression", "remove it"]),
         ("model", {"base": "package"}, ["needs 'package' and 'resource'", "add both"]),
         ("finetune.freeze_layers", 3, ["more than the 2 layers", "lower it"]),
     ],
@@ -44,6 +48,23 @@ def test_mistakes_are_named_with_their_remedy(path: str, value: Any, says: list[
         VerticalSpec(**with_value(path, value))
     for words in says:
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [
+        ({"kind": "multi_label", "labels": {"price": "", "taste": ""}}, ("price", "taste")),
+        ({"kind": "entities", "labels": {"Drug": "", "Disease": ""}}, ("Drug", "Disease")),
+        ({"kind": "question_answering", "question_types": {"steps": "how to"}}, ("answer",)),
+        ({"kind": "question_answering"}, ("answer",)),
+        ({"kind": "regression", "range": [1, 5]}, ()),
+        ({"kind": "regression"}, ()),
+    ],
+)
+def test_every_kind_of_task_says_what_its_targets_are_made_of(
+    task: dict[str, Any], labels: tuple[str, ...]
+) -> None:
+    assert VerticalSpec(**tiny(task={"name": "t", **task})).labels == labels
 
 
 def test_the_code_location_names_file_and_key(project: Project) -> None:

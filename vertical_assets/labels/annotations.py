@@ -151,16 +151,16 @@ def simulate_annotations(documents: pa.Table, how: Simulate, spec: VerticalSpec)
     said = np.stack(columns, axis=1).ravel()
     size = len(ids)
     names = [f"{SIMULATED}_{number + 1}" for number in range(how.annotators)]
+    columns_ = {
+        "item_id": pa.array(ids).take(pa.array(np.repeat(np.arange(size), how.annotators))),
+        "task": pa.repeat(spec.task.name, len(said)),
+        "annotator_id": pa.array(names * size),
+        "annotator_kind": pa.repeat(SIMULATED, len(said)),
+        "label": pa.array(labels).take(pa.array(said)),
+        "batch": pa.repeat(SIMULATED, len(said)),
+    }
     table = pa.Table.from_arrays(
-        [
-            pa.array(ids).take(pa.array(np.repeat(np.arange(size), how.annotators))),
-            pa.repeat(spec.task.name, len(said)),
-            pa.array(names * size),
-            pa.repeat(SIMULATED, len(said)),
-            pa.array(labels).take(pa.array(said)),
-            pa.repeat(SIMULATED, len(said)),
-            pa.nulls(len(said), pa.string()),
-        ],
+        [columns_.get(field.name, pa.nulls(len(said), field.type)) for field in ANNOTATIONS],
         schema=ANNOTATIONS,
     )
     return Collected(table, QUARANTINE.empty_table())

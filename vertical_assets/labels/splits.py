@@ -1,7 +1,8 @@
 """Splits: decided by a hash of what belongs together, and checked for leakage."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from vertical_assets.corpus.dedup.dedup import find_duplicates, normalize
+from vertical_assets.labels.targets import kind_of, targets_of
 from vertical_assets.spec import VerticalSpec
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -38,17 +40,30 @@ def split_of(group: str, spec: VerticalSpec) -> str:
 
 @dataclass(frozen=True)
 class Items:
-    """Labelled texts of one split, and the group that each belongs to."""
+    """Labelled texts of one split, each with its target and the group that it belongs to.
+
+    `labels` are targets by the task's kind (see `labels.targets`); `questions` are there where the
+    task is question_answering.
+    """
 
     texts: list[str]
-    labels: list[str]
+    labels: list[Any]
     groups: list[str]
+    questions: list[str] | None = None
+    item_ids: list[str] = field(default_factory=list)
 
 
 def items_of(labeled: pa.Table, split: str) -> Items:
     """One split of a LABELED table."""
+    kind = kind_of(labeled)
     chosen = labeled.filter(pc.equal(labeled["split"], split))
-    return Items(*(chosen[name].to_pylist() for name in ("text", "label", "cluster_id")))
+    return Items(
+        texts=chosen["text"].to_pylist(),
+        labels=targets_of(chosen, kind),
+        groups=chosen["cluster_id"].to_pylist(),
+        questions=chosen["question"].to_pylist() if kind == "question_answering" else None,
+        item_ids=chosen["item_id"].to_pylist(),
+    )
 
 
 def held_out(labeled: pa.Table) -> pa.Table:

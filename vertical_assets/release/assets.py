@@ -61,7 +61,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.store.versions import stage_directory
         from vertical_assets.training.checkpoints import manifest_of
 
-        labeled = labeled_set.read(["item_id", "text", "label", "split", "cluster_id"])
+        labeled = labeled_set.read()
         inputs = {
             "finetuned_ckpt": finetuned_ckpt.path.name,
             "labeled_set": labeled_set.version,

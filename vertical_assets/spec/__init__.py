@@ -19,7 +19,14 @@ from vertical_assets.spec.corpus import (
     Source,
     SpotCheck,
 )
-from vertical_assets.spec.labels import Agreement, Annotation, Simulate, Split, Task
+from vertical_assets.spec.labels import (
+    Agreement,
+    Annotation,
+    Simulate,
+    Split,
+    Task,
+    TaskKind,
+)
 from vertical_assets.spec.section import Fraction, Name, Positive, Strict
 from vertical_assets.spec.training import Finetune, Model, Pretrain
 
@@ -40,6 +47,7 @@ __all__ = [
     "Split",
     "SpotCheck",
     "Task",
+    "TaskKind",
     "VerticalSpec",
 ]
 
@@ -126,8 +134,8 @@ class VerticalSpec(Strict):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names in the order of their ids."""
-        return tuple(self.task.labels)
+        """Class names or span types in the order of their ids; none for regression."""
+        return self.task.answers
 
     @property
     def source_names(self) -> tuple[str, ...]:

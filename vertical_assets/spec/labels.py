@@ -6,23 +6,78 @@ from pydantic import Field, field_validator, model_validator
 
 from vertical_assets.spec.section import Fraction, Name, Positive, Strict
 
+TaskKind = Literal["classification", "multi_label", "entities", "question_answering", "regression"]
+ANSWER = "answer"  # the one type of span in question answering
+
 
 class Task(Strict):
-    """A label standard (SPEC D6): the class system with its definitions."""
+    """A label standard (SPEC D6): what is asked of a text, and what may be answered.
+
+    | kind | of every text | `labels` are |
+    |---|---|---|
+    | classification | its class | the classes |
+    | multi_label | all labels that hold, maybe none | the labels |
+    | entities | its spans and their types | the types |
+    | question_answering | the spans that answer a question | none; see `question_types` |
+    | regression | a number | none; see `range` |
+    """
 
     name: Name
-    kind: Literal["classification"] = "classification"
-    labels: dict[str, str] = Field(description="Label -> its definition.")
+    kind: TaskKind = "classification"
+    labels: dict[str, str] = Field(default={}, description="Label -> its definition.")
+    question_types: dict[str, str] = Field(
+        default={},
+        description="Question answering: type -> its definition (definition, steps, comparison; "
+        "D6). Where there are any, every question has one.",
+    )
+    range: tuple[float, float] | None = Field(
+        default=None, description="Regression: least and greatest value; none for no bounds."
+    )
+    tolerance: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="Regression: annotators this close to the median agree with it. Default: a "
+        "tenth of `range`, or of the spread of all values.",
+    )
 
-    @field_validator("labels")
+    @field_validator("range")
     @classmethod
-    def _two_classes(cls, labels: dict[str, str]) -> dict[str, str]:
-        if len(labels) < 2:
+    def _low_before_high(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+        if bounds is not None and not bounds[0] < bounds[1]:
             raise ValueError(
-                "a classification task needs at least two labels; "
+                f"[{bounds[0]:g}, {bounds[1]:g}] holds no values; write 'range: [low, high]'"
+            )
+        return bounds
+
+    @model_validator(mode="after")
+    def _labels_fit_the_kind(self) -> Self:
+        fewest = {"classification": 2, "multi_label": 1, "entities": 1}.get(self.kind)
+        if fewest is None and self.labels:
+            where = "question_types" if self.kind == "question_answering" else "range"
+            raise ValueError(
+                f"a {self.kind} task has no labels; remove 'task.labels' (see 'task.{where}')"
+            )
+        if fewest is not None and len(self.labels) < fewest:
+            least = "two labels" if fewest == 2 else "one label"
+            raise ValueError(
+                f"a {self.kind} task needs at least {least}; "
                 "list each as 'label: definition' under 'task.labels'"
             )
-        return labels
+        owners = {
+            "question_types": "question_answering",
+            "range": "regression",
+            "tolerance": "regression",
+        }
+        for field, owner in owners.items():
+            if getattr(self, field) and self.kind != owner:
+                raise ValueError(
+                    f"'task.{field}' belongs to kind {owner}, the task is {self.kind}; remove it"
+                )
+        return self
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What targets are made of: class names or span types, in the order of their ids."""
+        return (ANSWER,) if self.kind == "question_answering" else tuple(self.labels)
 
 
 class Simulate(Strict):
@@ -31,7 +86,10 @@ class Simulate(Strict):
     For demonstrations only, where no package ships several people's labels.
     """
 
-    gold: str = Field(description="Entry of `meta` that holds the gold label.")
+    gold: str = Field(
+        description="Entry of `meta` that holds what is right: a label, a list of labels, a list "
+        "of spans, questions with their answers, or a number, by the task's kind."
+    )
     annotators: Annotated[int, Field(ge=2)] = 3
     error_rate: Fraction = 0.03
 

@@ -10,6 +10,19 @@ def _field(name: str, kind: pa.DataType, description: str, nullable: bool = Fals
     return pa.field(name, kind, nullable=nullable, metadata={"description": description})
 
 
+_LABELS = pa.list_(pa.string())
+SPANS = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32()), ("label", pa.string())]))
+
+
+def _targets(before: str, whose: str) -> list[pa.Field]:
+    """Columns of a target; which one is filled is decided by the task's kind."""
+    return [
+        _field(f"{before}labels", _LABELS, f"{whose}: its labels (multi_label)", True),
+        _field(f"{before}spans", SPANS, f"{whose}: spans of characters, end exclusive", True),
+        _field(f"{before}value", pa.float64(), f"{whose}: number (regression)", True),
+    ]
+
+
 DOCUMENTS = pa.schema(
     [
         _field("doc_id", pa.string(), "xxh3-128 of source and native id, in hexadecimal"),
@@ -106,7 +119,10 @@ ANNOTATIONS = pa.schema(
         _field("task", pa.string(), "Label standard"),
         _field("annotator_id", pa.string(), "Who said it"),
         _field("annotator_kind", pa.string(), "human | rule | model | simulated"),
-        _field("label", pa.string(), "The label", nullable=True),
+        _field("label", pa.string(), "The label; of a question, its type", nullable=True),
+        *_targets("", "What was said"),
+        _field("question", pa.string(), "What was asked (question_answering)", nullable=True),
+        _field("characters", pa.int32(), "Length of the text that spans are in", nullable=True),
         _field("batch", pa.string(), "File or simulation it came with"),
         _field("created_at", pa.string(), "When, ISO 8601, where known", nullable=True),
     ]
@@ -129,10 +145,12 @@ LABELED = pa.schema(
         _field("item_id", pa.string(), "The document's doc_id"),
         _field("text", pa.string(), "Its text"),
         _field("task", pa.string(), "Label standard"),
-        _field("label", pa.string(), "Gold label"),
-        _field("confidence", pa.float64(), "Share of the annotators who gave it"),
+        _field("label", pa.string(), "Gold label; of a question, its type", nullable=True),
+        *_targets("", "Gold"),
+        _field("question", pa.string(), "What is asked (question_answering)", nullable=True),
+        _field("confidence", pa.float64(), "Share of the annotators who agree with it"),
         _field("n_annotators", pa.int64(), "How many labelled the item"),
-        _field("method", pa.string(), "majority"),
+        _field("method", pa.string(), "majority | median"),
         _field("split", pa.string(), "train | validation | test"),
         _field("cluster_id", pa.string(), "What decided the split: duplicate cluster or group"),
     ]
@@ -143,7 +161,8 @@ ADJUDICATION = pa.schema(
         _field("item_id", pa.string(), "The disputed document's doc_id"),
         _field("text", pa.string(), "Its text"),
         _field("task", pa.string(), "Label standard"),
-        _field("votes", pa.string(), "Label -> number of annotators, as JSON"),
+        _field("question", pa.string(), "What is asked (question_answering)", nullable=True),
+        _field("votes", pa.string(), "What was said -> number of annotators, as JSON"),
     ]
 )
 
@@ -151,9 +170,12 @@ PREDICTIONS = pa.schema(
     [
         _field("item_id", pa.string(), "The item"),
         _field("split", pa.string(), "validation | test"),
-        _field("label", pa.string(), "Gold label"),
-        _field("predicted", pa.string(), "Predicted label"),
-        _field("confidence", pa.float64(), "Probability of the predicted label"),
+        _field("label", pa.string(), "Gold label; of a question, its type", nullable=True),
+        _field("predicted", pa.string(), "Predicted label", nullable=True),
+        _field("confidence", pa.float64(), "Probability of what is predicted", nullable=True),
+        *_targets("", "Gold"),
+        *_targets("predicted_", "Predicted"),
+        _field("question", pa.string(), "What is asked (question_answering)", nullable=True),
     ]
 )
 

@@ -153,7 +153,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.training.loop import clear, loss_curves
         from vertical_assets.training.tracking import log_curve, tracked
 
-        labeled = labeled_set.read(["text", "label", "split", "cluster_id"])
+        labeled = labeled_set.read()
         validation_set = items_of(labeled, VALIDATION)
         inputs = {
             "pretrained_ckpt": pretrained_ckpt.path.name,

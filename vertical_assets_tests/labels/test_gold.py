@@ -121,4 +121,4 @@ def test_leakage_is_found(second: tuple[str, str, str], found: tuple[int, int, i
 def test_held_out_is_everything_but_training() -> None:
     table = labeled([("a", "1", "train"), ("b", "2", "validation"), ("c", "3", "test")])
     assert held_out(table)["text"].to_pylist() == ["b", "c"]
-    assert items_of(table, TEST) == Items(["c"], ["0"], ["3"])
+    assert items_of(table, TEST) == Items(["c"], ["0"], ["3"], item_ids=["2"])
