@@ -94,3 +94,14 @@ def heat_map(values: np.ndarray, labels: Sequence[str], x_label: str, y_label: s
                     color="white" if value > 0.5 else "black",
                 )
     return _png(figure)
+
+
+def scatter(x: Sequence[float], y: Sequence[float], x_label: str, y_label: str) -> bytes:
+    """Points, with the line on which both are equal."""
+    figure = _figure(width=4.6, height=4.2)
+    axes = figure.subplots()
+    axes.scatter(x, y, s=9, alpha=0.4, color=BLUE, linewidths=0)
+    ends = [min(*x, *y), max(*x, *y)]
+    axes.plot(ends, ends, color=GREY, linewidth=1)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    return _png(figure)

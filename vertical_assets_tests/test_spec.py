@@ -64,7 +64,13 @@ def test_mistakes_are_named_with_their_remedy(path: str, value: Any, says: list[
 def test_every_kind_of_task_says_what_its_targets_are_made_of(
     task: dict[str, Any], labels: tuple[str, ...]
 ) -> None:
-    assert VerticalSpec(**tiny(task={"name": "t", **task})).labels == labels
+    people = {"path": "labels/*.jsonl"}
+    assert VerticalSpec(**tiny(task={"name": "t", **task}, annotation=people)).labels == labels
+
+
+def test_simulated_numbers_need_a_range() -> None:
+    with pytest.raises(ValidationError, match="err by a share of their range"):
+        VerticalSpec(**tiny(task={"name": "t", "kind": "regression"}))
 
 
 def test_the_code_location_names_file_and_key(project: Project) -> None:

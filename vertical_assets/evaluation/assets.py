@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from vertical_assets.evaluation.names import BASELINES, FINETUNED, MAIN_METRIC, TITLES
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import check, markdown_table, picture, stored
@@ -13,6 +14,24 @@ ERRORS_SHOWN = 15
 def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     """The evaluation assets of one vertical."""
     report_key = [spec.name, "eval_report"]
+    kind = spec.task.kind
+    metric, baseline_name = MAIN_METRIC[kind], BASELINES[kind]
+    title = TITLES[metric]
+    report_checks = [
+        dg.AssetCheckSpec(
+            "beats_baseline",
+            asset=report_key,
+            description=f"Test {title} above that of the baseline, {baseline_name} (SPEC E4).",
+        )
+    ]
+    if "f1" in metric:
+        report_checks.append(
+            dg.AssetCheckSpec(
+                "f1_excellent",
+                asset=report_key,
+                description=f"Test {title} >= {spec.evaluate.f1} (SPEC E1); warns below.",
+            )
+        )
 
     @dg.asset(
         **spec.asset(
@@ -54,80 +73,68 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             name: dg.AssetIn([spec.name, name])
             for name in ("predictions", "baselines", "labeled_set")
         },
-        check_specs=[
-            dg.AssetCheckSpec(
-                "beats_baseline",
-                asset=report_key,
-                description="Test macro F1 above logistic regression on TF-IDF (SPEC E4).",
-            ),
-            dg.AssetCheckSpec(
-                "f1_excellent",
-                asset=report_key,
-                description=f"Test macro F1 >= {spec.evaluate.f1} (SPEC E1); warns below.",
-            ),
-        ],
+        check_specs=report_checks,
         required_resource_keys={"mlflow"},
     )
     def eval_report(
         context: dg.AssetExecutionContext, predictions: Table, baselines: Table, labeled_set: Table
     ):
-        """Accuracy, precision, recall and F1 of the model and of its baselines, on validation and
+        """Metrics of the model and of its baselines, by the kind of the task, on validation and
         test (SPEC E1, E4).
         """
-        from vertical_assets.evaluation.metrics import (
-            BASELINE,
-            FINETUNED,
-            MAIN,
-            comparison,
-            confusion,
-            report_of,
-            value_of,
-        )
+        import pyarrow.compute as pc
+
+        from vertical_assets.evaluation.metrics import comparison, report_of, value_of
+        from vertical_assets.evaluation.pages import pictures_of, worst_errors
         from vertical_assets.labels.splits import TEST, TRAIN, items_of
-        from vertical_assets.plots import bars, heat_map
+        from vertical_assets.plots import bars
         from vertical_assets.store.contracts import EVALUATION
         from vertical_assets.store.tables import stage_table
         from vertical_assets.training.tracking import tracked
 
         ours, labeled = predictions.read(), labeled_set.read()
-        report = report_of(ours, baselines.read(), items_of(labeled, TRAIN).labels, spec.labels)
-        score, baseline = (value_of(report, m, TEST, MAIN) for m in (FINETUNED, BASELINE))
-        compared = comparison(report, TEST)
+        texts = dict(zip(labeled["item_id"].to_pylist(), labeled["text"].to_pylist(), strict=True))
+        targets = items_of(labeled, TRAIN).labels
+        report = report_of(ours, baselines.read(), targets, spec.labels, kind, texts)
+        score, baseline = (value_of(report, m, TEST, metric) for m in (FINETUNED, baseline_name))
+        compared = comparison(report, TEST, kind)
         with tracked(
             context.resources.mlflow, spec, "eval_report", context.run.run_id, ["evaluate"]
         ) as run:
-            run.log_metrics({f"test_{row['metric']}": row[FINETUNED] for row in compared})
-        tested = [row for row in ours.to_pylist() if row["split"] == TEST]
-        matrix, present = confusion(
-            [row["label"] for row in tested], [row["predicted"] for row in tested], spec.labels
-        )
-        texts = dict(zip(labeled["item_id"].to_pylist(), labeled["text"].to_pylist(), strict=True))
-        surest_errors = sorted(
-            (row for row in tested if row["label"] != row["predicted"]),
-            key=lambda row: -row["confidence"],
-        )[:ERRORS_SHOWN]
+            run.log_metrics(
+                {
+                    f"test_{row['metric']}": row[FINETUNED]
+                    for row in compared
+                    if row[FINETUNED] is not None
+                }
+            )
+        tested = ours.filter(pc.equal(ours["split"], TEST))
         gain = score - baseline
-        return stored(
-            stage_table(store_root(), EVALUATION, report.to_batches(), spec.sensitive),
-            checks=[
-                check(
-                    "beats_baseline",
-                    gain > 0,
-                    f"test macro F1 {score:.4f}, baseline {baseline:.4f}, gain {gain:+.4f}"
-                    + ("" if gain > 0 else ": the model is no better than the baseline"),
-                    finetuned=score,
-                    baseline=baseline,
-                ),
+        checks = [
+            check(
+                "beats_baseline",
+                gain > 0,
+                f"test {title} {score:.4f}, baseline {baseline:.4f}, gain {gain:+.4f}"
+                + ("" if gain > 0 else ": the model is no better than the baseline"),
+                finetuned=score,
+                baseline=baseline,
+            )
+        ]
+        if "f1" in metric:
+            checks.append(
                 check(
                     "f1_excellent",
                     score >= spec.evaluate.f1,
-                    f"test macro F1 {score:.4f}, excellent from {spec.evaluate.f1}",
+                    f"test {title} {score:.4f}, excellent from {spec.evaluate.f1}",
                     severity=dg.AssetCheckSeverity.WARN,
-                    f1_macro=score,
-                ),
-            ],
+                    score=score,
+                )
+            )
+        return stored(
+            stage_table(store_root(), EVALUATION, report.to_batches(), spec.sensitive),
+            checks=checks,
             metadata={
-                "test_f1_macro": score,
+                f"test_{metric}": score,
                 "test_items": len(tested),
                 "labels_from": "simulated annotators"
                 if spec.annotation.simulate
@@ -136,20 +143,25 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 "bars": picture(
                     bars(
                         {
-                            model: {row["metric"]: row[model] for row in compared}
-                            for model in (FINETUNED, BASELINE)
+                            model: {
+                                row["metric"]: row[model]
+                                for row in compared
+                                if None not in (row[FINETUNED], row[baseline_name])
+                            }
+                            for model in (FINETUNED, baseline_name)
                         },
                         "test",
                     ),
                     "model and baseline",
                 ),
-                "confusion_matrix": picture(
-                    heat_map(matrix, present, "predicted", "gold"), "confusion matrix"
-                ),
+                **{
+                    name: picture(png, title_)
+                    for name, (title_, png) in pictures_of(
+                        tested, report, TEST, spec.labels, kind
+                    ).items()
+                },
                 "surest_errors": dg.MetadataValue.md(
-                    markdown_table(
-                        [{"text": texts[row["item_id"]], **row} for row in surest_errors]
-                    )
+                    markdown_table(worst_errors(tested, texts, kind, ERRORS_SHOWN))
                 ),
             },
         )

@@ -1,17 +1,34 @@
-"""Classification metrics, by scikit-learn, as rows of EVALUATION (SPEC E1, E4)."""
+"""Metrics of a model and of its baselines, as rows of EVALUATION (SPEC E1, E4).
+
+Classification's are here, by scikit-learn; those of other kinds of task in `scores`.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vertical_assets.evaluation.names import (
+    BASELINES,
+    FINETUNED,
+    LOWER_IS_BETTER,
+    MAIN,
+    MAJORITY,
+    MEAN,
+)
+from vertical_assets.evaluation.scores import (
+    Score,
+    answer_scores,
+    multi_label_scores,
+    number_scores,
+    span_scores,
+)
+from vertical_assets.labels.targets import Span, Target, targets_of
+from vertical_assets.spec import TaskKind
 from vertical_assets.store.contracts import EVALUATION
-
-FINETUNED, BASELINE, MAJORITY = "finetuned", "tfidf_logistic_regression", "majority"
-MAIN = "f1_macro"
 
 
 def classification_rows(
@@ -40,25 +57,93 @@ def classification_rows(
 
 
 def report_of(
-    ours: pa.Table, baseline: pa.Table, train_labels: Sequence[str], labels: Sequence[str]
+    ours: pa.Table,
+    baseline: pa.Table,
+    train_labels: Sequence[Any],
+    labels: Sequence[str],
+    kind: TaskKind = "classification",
+    texts: Mapping[str, str] | None = None,
 ) -> pa.Table:
-    """EVALUATION of the model, of the baseline and of the majority class, by split.
+    """EVALUATION of the model, of the baseline and of what needs no text, by split: the majority
+    class, the labels that most items have, or the mean; spans and answers have nothing like it.
 
     Args:
         ours: PREDICTIONS of the model.
         baseline: PREDICTIONS of the baseline, of the same items.
-        train_labels: labels of the training split; the most frequent is the majority class.
+        train_labels: targets of the training split.
         labels: the class system.
+        kind: of the task.
+        texts: item_id -> text, for question_answering, whose answers are compared as texts.
     """
-    majority = Counter(train_labels).most_common(1)[0][0]
+    trivial = _trivial(train_labels, labels, kind)
     rows: list[dict[str, Any]] = []
     for split in sorted(set(ours["split"].to_pylist())):
-        for model, table in ((FINETUNED, ours), (BASELINE, baseline)):
+        for model, table in ((FINETUNED, ours), (BASELINES[kind], baseline)):
             chosen = table.filter(pc.equal(table["split"], split))
-            gold, predicted = chosen["label"].to_pylist(), chosen["predicted"].to_pylist()
-            rows += classification_rows(model, split, gold, predicted, labels)
-        rows += classification_rows(MAJORITY, split, gold, [majority] * len(gold), labels)
+            rows += _rows_of(model, split, chosen, labels, kind, texts or {})
+        if trivial is not None:
+            model, target = trivial
+            gold = targets_of(chosen, kind)
+            rows += _rows(model, split, gold, [target] * len(gold), labels, kind)
     return pa.Table.from_pylist(rows, EVALUATION)
+
+
+def _trivial(
+    train: Sequence[Any], labels: Sequence[str], kind: TaskKind
+) -> tuple[str, Target] | None:
+    """Name and constant prediction of the model that reads no text."""
+    if kind == "classification":
+        return MAJORITY, Counter(train).most_common(1)[0][0]
+    if kind == "multi_label":
+        counts = Counter(label for each in train for label in each)
+        return MAJORITY, tuple(label for label in labels if 2 * counts[label] > len(train))
+    if kind == "regression":
+        return MEAN, float(np.mean(train))
+    return None
+
+
+def _rows_of(
+    model: str,
+    split: str,
+    table: pa.Table,
+    labels: Sequence[str],
+    kind: TaskKind,
+    texts: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    gold, predicted = targets_of(table, kind), targets_of(table, kind, "predicted_")
+    if kind == "question_answering":
+        in_text = [texts[item] for item in table["item_id"].to_pylist()]
+        answers, said = (_covered(side, in_text) for side in (gold, predicted))
+        return _as_rows(model, split, answer_scores(answers, said, table["label"].to_pylist()))
+    return _rows(model, split, gold, predicted, labels, kind)
+
+
+def _covered(targets: Sequence[Sequence[Span]], texts: Sequence[str]) -> list[list[str]]:
+    return [
+        [text[span.start : span.end] for span in spans]
+        for spans, text in zip(targets, texts, strict=True)
+    ]
+
+
+def _rows(
+    model: str,
+    split: str,
+    gold: Sequence[Any],
+    predicted: Sequence[Any],
+    labels: Sequence[str],
+    kind: TaskKind,
+) -> list[dict[str, Any]]:
+    if kind == "classification":
+        return classification_rows(model, split, gold, predicted, labels)
+    if kind == "multi_label":
+        return _as_rows(model, split, multi_label_scores(gold, predicted, labels))
+    if kind == "entities":
+        return _as_rows(model, split, span_scores(gold, predicted, labels))
+    return _as_rows(model, split, number_scores(gold, predicted))
+
+
+def _as_rows(model: str, split: str, scores: Sequence[Score]) -> list[dict[str, Any]]:
+    return [_row(model, split, *score) for score in scores]
 
 
 def macro_f1(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> float:
@@ -67,16 +152,31 @@ def macro_f1(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str
     return next(row["value"] for row in rows if row["metric"] == MAIN)
 
 
-def comparison(report: pa.Table, split: str) -> list[dict[str, Any]]:
-    """One row per metric, one column per model, and the gain over the baseline (SPEC E4)."""
+def comparison(
+    report: pa.Table, split: str, kind: TaskKind = "classification"
+) -> list[dict[str, Any]]:
+    """One row per metric, one column per model, and the gain over the baseline (SPEC E4): positive
+    where the model is better, none where a metric is undefined for one of the two.
+    """
     chosen = [r for r in report.to_pylist() if r["split"] == split and r["label"] == "all"]
+    models = list(dict.fromkeys(row["model"] for row in chosen))
     by_metric: dict[str, dict[str, float]] = {}
     for row in chosen:
         by_metric.setdefault(row["metric"], {})[row["model"]] = row["value"]
     return [
-        {"metric": metric, **values, "gain": values[FINETUNED] - values[BASELINE]}
+        {
+            "metric": metric,
+            **{model: values.get(model) for model in models},
+            "gain": _gain(metric, values.get(FINETUNED), values.get(BASELINES[kind])),
+        }
         for metric, values in by_metric.items()
     ]
+
+
+def _gain(metric: str, ours: float | None, baseline: float | None) -> float | None:
+    if ours is None or baseline is None:
+        return None
+    return baseline - ours if metric in LOWER_IS_BETTER else ours - baseline
 
 
 def confusion(
@@ -92,13 +192,14 @@ def confusion(
 
 
 def value_of(report: pa.Table, model: str, split: str, metric: str) -> float:
-    """One figure of the report."""
-    return next(
+    """One figure of the report; nan where it is undefined."""
+    found = (
         row["value"]
         for row in report.to_pylist()
         if (row["model"], row["split"], row["metric"], row["label"])
         == (model, split, metric, "all")
     )
+    return next(found, float("nan"))
 
 
 def _row(

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from vertical_assets.labels.agreement_by_sums import rows_by_sums
+from vertical_assets.spec import TaskKind
 from vertical_assets.store.contracts import AGREEMENT
 
 
@@ -73,11 +75,19 @@ def percent_agreement(counts: np.ndarray) -> float:
 
 
 def agreement_report(
-    annotations: pa.Table, labels: Sequence[str], rounds: int, seed: int
+    annotations: pa.Table,
+    labels: Sequence[str],
+    rounds: int,
+    seed: int,
+    kind: TaskKind = "classification",
 ) -> pa.Table:
     """AGREEMENT: alpha and percent agreement, over all, for each class against the rest, and for
-    each pair of annotators that share an item.
+    each pair of annotators that share an item; for other kinds of task see `agreement_by_sums`.
     """
+    if kind != "classification":
+        return pa.Table.from_pylist(
+            rows_by_sums(annotations, labels, kind, rounds, seed), AGREEMENT
+        )
     counts = count_matrix(annotations, labels)
     resampled = bootstrap_alpha(counts, rounds, np.random.default_rng(seed))
     low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) else (None, None)

@@ -35,7 +35,13 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
                 "rejected_annotations": "Rows that break the label standard, with the reason.",
             },
             version=VERSION,
-            reads=["annotation", "task", "seed"],
+            # Quotes of spans are looked for as cleaning would write them.
+            reads=[
+                "annotation",
+                "task",
+                "seed",
+                *(["clean", "language"] if spec.task.has_spans else []),
+            ],
             kinds={"parquet"},
         ),
         check_specs=[
@@ -61,11 +67,12 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
     )
     def annotations(dedup_corpus: Table, duplicates: Table):
         from vertical_assets.corpus.reading.sources import SourceError
-        from vertical_assets.labels.annotations import read_annotations, simulate_annotations
+        from vertical_assets.labels.annotations import needed_columns, read_annotations
+        from vertical_assets.labels.simulation import simulate_annotations
         from vertical_assets.store.contracts import ANNOTATIONS, QUARANTINE
         from vertical_assets.store.tables import stage_table
 
-        documents = dedup_corpus.read(["doc_id", "meta"])
+        documents = dedup_corpus.read(needed_columns(spec))
         try:
             if spec.annotation.simulate is not None:
                 collected = simulate_annotations(documents, spec.annotation.simulate, spec)
@@ -128,7 +135,11 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         from vertical_assets.store.tables import stage_table
 
         report = agreement_report(
-            annotations.read(), spec.labels, spec.agreement.bootstrap, spec.seed
+            annotations.read(),
+            spec.labels,
+            spec.agreement.bootstrap,
+            spec.seed,
+            spec.task.kind,
         )
         rows = report.to_pylist()
         overall = rows[0]
@@ -172,8 +183,8 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
             spec,
             STAGE,
             {
-                "labeled_set": f"One gold label per item, and its split. Labels of {who}.",
-                "adjudication_queue": "Items on which annotators are split evenly.",
+                "labeled_set": f"One gold target per item, and its split. Labels of {who}.",
+                "adjudication_queue": "Items on which annotators are split.",
             },
             version=VERSION,
             reads=["task", "split", "dedup", "language", "seed"],
@@ -206,24 +217,20 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         deps=[key["agreement_report"]],
     )
     def labeled_set(annotations: Table, dedup_corpus: Table):
-        from vertical_assets.labels.gold import majority
-        from vertical_assets.labels.splits import TEST, TRAIN, find_leakage
+        from vertical_assets.labels.balance import balance, rare
+        from vertical_assets.labels.gold import items_in, majority
+        from vertical_assets.labels.splits import find_leakage
         from vertical_assets.plots import bars
         from vertical_assets.store.contracts import ADJUDICATION, LABELED
         from vertical_assets.store.tables import stage_table
 
         said = annotations.read()
         gold = majority(said, dedup_corpus.read(), spec)
-        items = len(said["item_id"].unique())
+        items = items_in(said)
         leakage = find_leakage(gold.labeled, spec)
-        counts = {split: dict.fromkeys(spec.labels, 0) for split in ("train", "validation", "test")}
-        for row in gold.labeled.select(["split", "label"]).to_pylist():
-            counts[row["split"]][row["label"]] += 1
-        rare = [
-            label
-            for label in spec.labels
-            if counts[TRAIN][label] < FEWEST_PER_CLASS or not counts[TEST][label]
-        ]
+        counts = balance(gold.labeled, spec)
+        missing = rare(counts, spec, FEWEST_PER_CLASS)
+        splits = gold.labeled["split"].to_pylist()
         yield stored(
             stage_table(store_root(), LABELED, gold.labeled.to_batches(), spec.sensitive),
             key=key["labeled_set"],
@@ -244,15 +251,20 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
                 ),
                 check(
                     "class_balance",
-                    not rare,
-                    f"rare or untested: {', '.join(rare)}" if rare else "every class is present",
+                    not missing,
+                    f"rare or untested: {', '.join(missing)}"
+                    if missing
+                    else "every class is present",
                     severity=dg.AssetCheckSeverity.WARN,
                     key=key["labeled_set"],
                 ),
             ],
             metadata={
-                **{split: sum(by_label.values()) for split, by_label in counts.items()},
-                "label_distribution": picture(bars(counts, "items"), "label distribution"),
+                **{split: splits.count(split) for split in counts},
+                "label_distribution": picture(
+                    bars(counts, "spans" if spec.task.kind == "entities" else "items"),
+                    "label distribution",
+                ),
             },
         )
         yield stored(
@@ -295,6 +307,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
 
         items = labeled_set.read(["item_id", "text", "split"])
         items = items.filter(pc.equal(items["split"], TEST)).drop_columns(["split"])
+        items = items.group_by(["item_id", "text"], use_threads=False).aggregate([])
         found = find_contamination(
             items,
             dedup_corpus.batches(["doc_id", "text"]),

@@ -114,6 +114,16 @@ class VerticalSpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _noise_has_a_scale(self) -> Self:
+        simulated = self.annotation.simulate is not None
+        if simulated and self.task.kind == "regression" and self.task.range is None:
+            raise ValueError(
+                "annotation.simulate: simulated numbers err by a share of their range; add "
+                "'task.range: [low, high]'"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _daft_reads_plain_files(self) -> Self:
         if self.sensitive and self.dedup.engine == "daft":
             raise ValueError(

@@ -30,7 +30,8 @@ class Task(Strict):
         description="Question answering: type -> its definition (definition, steps, comparison; "
         "D6). Where there are any, every question has one.",
     )
-    range: tuple[float, float] | None = Field(
+    # Dagster's reader of components knows no tuples of fixed length.
+    range: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] | None = Field(
         default=None, description="Regression: least and greatest value; none for no bounds."
     )
     tolerance: Annotated[float, Field(gt=0)] | None = Field(
@@ -41,7 +42,7 @@ class Task(Strict):
 
     @field_validator("range")
     @classmethod
-    def _low_before_high(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+    def _low_before_high(cls, bounds: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if bounds is not None and not bounds[0] < bounds[1]:
             raise ValueError(
                 f"[{bounds[0]:g}, {bounds[1]:g}] holds no values; write 'range: [low, high]'"
@@ -73,6 +74,11 @@ class Task(Strict):
                     f"'task.{field}' belongs to kind {owner}, the task is {self.kind}; remove it"
                 )
         return self
+
+    @property
+    def has_spans(self) -> bool:
+        """Whether targets are spans of the text."""
+        return self.kind in ("entities", "question_answering")
 
     @property
     def answers(self) -> tuple[str, ...]:

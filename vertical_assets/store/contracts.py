@@ -132,7 +132,7 @@ AGREEMENT = pa.schema(
     [
         _field("scope", pa.string(), "overall | class | pair | annotator"),
         _field("name", pa.string(), "Class, pair or annotator"),
-        _field("statistic", pa.string(), "alpha | percent"),
+        _field("statistic", pa.string(), "alpha | percent | span_f1"),
         _field("value", pa.float64(), "The statistic; alpha at most 1", nullable=True),
         _field("low", pa.float64(), "Lower end of the 95 % bootstrap interval", nullable=True),
         _field("high", pa.float64(), "Upper end of the 95 % bootstrap interval", nullable=True),
@@ -181,12 +181,12 @@ PREDICTIONS = pa.schema(
 
 EVALUATION = pa.schema(
     [
-        _field("model", pa.string(), "finetuned | tfidf_logistic_regression | majority"),
+        _field("model", pa.string(), "finetuned, a baseline, or majority | mean"),
         _field("split", pa.string(), "validation | test"),
-        _field("label", pa.string(), "A class, or `all`"),
-        _field("metric", pa.string(), "accuracy | precision | recall | f1, macro or weighted"),
-        _field("value", pa.float64(), "0 to 1"),
-        _field("support", pa.int64(), "Items it was computed on"),
+        _field("label", pa.string(), "A class or type, or `all`"),
+        _field("metric", pa.string(), "accuracy | precision | recall | f1, micro, macro ..."),
+        _field("value", pa.float64(), "0 to 1; errors of numbers in the value's own unit"),
+        _field("support", pa.int64(), "Items, spans or questions it was computed on"),
     ]
 )
 

@@ -230,19 +230,21 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         ins={"labeled_set": dg.AssetIn(key["labeled_set"])},
     )
     def baselines(labeled_set: Table):
-        """What logistic regression on TF-IDF says about the held-out items (SPEC E4)."""
+        """What a model without a network, by the kind of the task, says about the held-out items
+        (SPEC E4).
+        """
         from vertical_assets.labels.splits import TRAIN, held_out, items_of
         from vertical_assets.store.contracts import PREDICTIONS
         from vertical_assets.store.tables import stage_table
-        from vertical_assets.training.baseline import tfidf_logistic_regression
-        from vertical_assets.training.predictions import predictions_table
+        from vertical_assets.training.baseline import baseline_predictions
+        from vertical_assets.training.predictions import predictions_of
 
         labeled = labeled_set.read()
         train_set, held = items_of(labeled, TRAIN), held_out(labeled)
-        probabilities = tfidf_logistic_regression(
-            train_set.texts, train_set.labels, held["text"].to_pylist(), spec
+        predicted, confidence = baseline_predictions(
+            train_set, held["text"].to_pylist(), held["question"].to_pylist(), spec
         )
-        table = predictions_table(held, probabilities, spec.labels)
+        table = predictions_of(held, spec.task.kind, predicted, confidence)
         return stored(stage_table(store_root(), PREDICTIONS, table.to_batches(), spec.sensitive))
 
     return [pretrained_ckpt, finetuned_ckpt, baselines]

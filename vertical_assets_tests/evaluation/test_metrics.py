@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_f1_score
 
 from vertical_assets.evaluation.metrics import (
-    MAIN,
     classification_rows,
     comparison,
     confusion,
@@ -16,6 +15,7 @@ from vertical_assets.evaluation.metrics import (
     report_of,
     value_of,
 )
+from vertical_assets.evaluation.names import MAIN
 from vertical_assets.training.predictions import predictions_table
 
 LABELS = ("a", "b", "c")

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from vertical_assets.corpus.reading.sources import SourceError, document_id
-from vertical_assets.labels.annotations import read_annotations, simulate_annotations
+from vertical_assets.labels.annotations import read_annotations
+from vertical_assets.labels.simulation import simulate_annotations
 from vertical_assets.spec import Simulate, VerticalSpec
 from vertical_assets.store.contracts import DUPLICATES
 from vertical_assets_tests.conftest import tiny
