@@ -129,5 +129,6 @@ def tfidf_ridge(
     model.fit(vectorizer.fit_transform(train_texts), np.array(values))
     found: Any = model.predict(vectorizer.transform(texts))
     if spec.task.range is not None:
-        found = np.clip(found, *spec.task.range)
+        low, high = spec.task.range
+        found = np.clip(found, low, high)
     return [float(value) for value in found]
