@@ -14,7 +14,8 @@ people are, and gold that does not fit is set aside with the reason.
 
 import contextlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -140,25 +141,25 @@ def _wrong_span(
     if error == "moved":
         start, end = span.start, span.end
         at_start, wider = rng.random(2) < 0.5
-        ends = _words(text) if spec.spaced else range(len(text) + 1)
         if at_start:
-            start = _next(ends, start, -1 if wider else 1)
+            start = _next(_edges(text, 0, spec), start, -1 if wider else 1)
         else:
-            end = _next(ends, end, 1 if wider else -1)
-        if start < end and text[start:end].strip():
-            return (Span(start, end, span.label),)
+            end = _next(_edges(text, 1, spec), end, 1 if wider else -1)
+        moved = Span(start, end, span.label)
+        if start < end and moved != span:  # else there is no word to move to
+            return (moved,)
     return ()
 
 
-def _words(text: str) -> list[int]:
-    """Places between words and spaces, with both ends of the text."""
-    inner = [at for at in range(1, len(text)) if text[at - 1].isspace() != text[at].isspace()]
-    return [0, *inner, len(text)]
+def _edges(text: str, side: int, spec: VerticalSpec) -> list[int]:
+    """Where words start (`side` 0) or end (1); of languages without spaces, characters."""
+    pattern = r"\S+" if spec.spaced else r"\S"
+    return [match.span()[side] for match in re.finditer(pattern, text)]
 
 
-def _next(ends: Any, at: int, step: int) -> int:
-    """The next place where a span may end; past a space to the word's other side."""
-    beyond = [end for end in ends if (end - at) * step > 0]
+def _next(places: Sequence[int], at: int, step: int) -> int:
+    """The nearest of some places after or before this one; this one if there is none."""
+    beyond = [place for place in places if (place - at) * step > 0]
     return (min if step > 0 else max)(beyond, default=at)
 
 

@@ -40,7 +40,7 @@ def baseline_predictions(
         train_set: what it learns from.
         texts: to be predicted.
         questions: of each text, in question_answering.
-        spec: sections `task`, `dedup.unit`, `language`.
+        spec: sections `task`, `language`.
     """
     kind = spec.task.kind
     if kind == "classification":

@@ -30,7 +30,7 @@ class SpanDictionary:
     def learnt(
         cls, texts: Sequence[str], targets: Sequence[Sequence[Span]], spec: VerticalSpec
     ) -> "SpanDictionary":
-        """A dictionary of labelled texts; reads sections `dedup.unit`, `language`."""
+        """A dictionary of labelled texts; reads section `language`."""
         whole_words = spec.spaced
         types: dict[str, Counter[str]] = {}
         for text, spans in zip(texts, targets, strict=True):

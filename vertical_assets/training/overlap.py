@@ -39,7 +39,7 @@ def most_similar_phrases(
         train_set: its texts and questions tell how rare words are.
         texts: to be searched.
         questions: of each text.
-        spec: sections `dedup.unit`, `language`.
+        spec: section `language`.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
