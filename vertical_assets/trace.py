@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.dataset as pads
 from upath import UPath
 
@@ -80,6 +79,6 @@ def rows_about(table: Table, doc_id: str) -> list[dict[str, Any]]:
     condition = wanted[0]
     for other in wanted[1:]:
         condition = condition | other
-    columns = [field.name for field in dataset.schema if not pa.types.is_list(field.type)]
+    columns = [name for name in dataset.schema.names if name != "words"]  # the text once more
     with reading(*table.paths):
         return dataset.to_table(columns=columns, filter=condition).to_pylist()

@@ -8,6 +8,7 @@ from typing import Any
 
 from vertical_assets_tests.conftest import shared_data, tiny
 
+BLOCK = 10  # sentences, about an abstract
 TYPES = {"Chemical": "Drugs and other substances.", "Disease": "Diseases and their signs."}
 
 
@@ -43,11 +44,14 @@ def text_and_spans(sentence: list[tuple[str, str]]) -> tuple[str, list[dict[str,
 
 
 def documents(split: str, most: int | None = None) -> list[dict[str, Any]]:
-    """JSON rows of a source: `id`, `text` and the gold spans, `entities`."""
+    """JSON rows of a source: `id`, `text`, the gold spans `entities`, and `block`, which neighbours
+    share, since they speak of the same things; the files do not say where an abstract ends.
+    """
     rows = []
     for number, sentence in enumerate(sentences(split, most)):
         text, spans = text_and_spans(sentence)
-        rows.append({"id": f"{split}-{number}", "text": text, "entities": spans})
+        block = f"{split}-{number // BLOCK}"
+        rows.append({"id": f"{split}-{number}", "text": text, "entities": spans, "block": block})
     return rows
 
 
@@ -63,6 +67,7 @@ def bc5cdr(**changes: Any) -> dict[str, Any]:
             "deidentify": {"enabled": False},  # published abstracts name nobody
             "task": {"name": "entities", "kind": "entities", "labels": TYPES},
             "annotation": {"simulate": {"gold": "entities"}},
+            "split": {"group": "block"},
             **changes,
         }
     )

@@ -10,11 +10,12 @@ import pytest
 from vertical_assets.corpus.assets import build_assets as corpus_assets
 from vertical_assets.labels.assets import build_assets as label_assets
 from vertical_assets.labels.splits import TEST, TRAIN, items_of
-from vertical_assets.labels.targets import Span, kind_of, targets_of
+from vertical_assets.labels.targets import Span, as_row, kind_of, targets_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
 from vertical_assets.store.io_managers import StoreIOManager
 from vertical_assets.store.versions import current
+from vertical_assets.trace import rows_about
 from vertical_assets.training.assets import build_assets as training_assets
 from vertical_assets_tests.bc5cdr import bc5cdr, documents
 
@@ -71,6 +72,8 @@ def test_real_entities_go_from_the_source_to_gold_and_a_baseline(place: Path) ->
     assert isinstance(spans[0], Span)
     assert spans[0].label in spec.labels
     assert text[spans[0].start : spans[0].end].strip()
+    (traced,) = rows_about(tables["labeled_set"], train.item_ids[0])
+    assert traced["spans"] == [as_row(span) for span in train.labels[0]]
     predicted = tables["baselines"].read()
     assert len(predicted) == len(labeled) - len(train.texts)
     assert any(targets_of(predicted, "entities", "predicted_"))
