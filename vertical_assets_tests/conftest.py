@@ -175,12 +175,20 @@ def tiny(**changes: Any) -> dict[str, Any]:
             "vocabulary": 1000,
             "max_tokens": 32,
         },
-        "pretrain": {"epochs": 0.5, "batch_tokens": 1024, "checkpoint_steps": 5},
+        "pretrain": {
+            "epochs": 0.5,
+            "batch_tokens": 1024,
+            "checkpoint_steps": 5,
+            "cold_start": "linear",
+            "warmup": 0.06,
+        },
         "finetune": {
             "epochs": 12,
             "batch_tokens": 512,
             "learning_rate": 0.002,
             "checkpoint_steps": 5,
+            "cold_start": "linear",
+            "warmup": 0.06,
         },
         "quantize": {"calibration_texts": 30, "max_f1_drop": 0.05},
     }

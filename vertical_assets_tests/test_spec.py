@@ -100,6 +100,9 @@ def test_defaults_are_the_specifications_numbers() -> None:
     assert spec.agreement.alpha == 0.85  # SPEC D8
     assert spec.finetune.label_smoothing == 0.1  # SPEC T9
     assert spec.finetune.patience == 5  # SPEC M13
-    assert spec.finetune.learning_rate == spec.pretrain.learning_rate == 0.0005  # SPEC M11
+    for loop in (spec.finetune, spec.pretrain):
+        assert loop.learning_rate is None  # by scale, SPEC M11
+        assert (loop.schedule, loop.cold_start) == ("cosine", "constant")  # SPEC T7, T8
+        assert loop.warmup == 10_000 / 50_000  # SPEC T7, T8
     assert 1e-6 <= spec.finetune.weight_decay <= 1e-3  # SPEC M12
     assert spec.evaluate.f1 == 0.90  # SPEC E1

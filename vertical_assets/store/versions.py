@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 POINTER = "CURRENT.json"
 PARTS = "_parts.json"  # Arrow passes names with an underscore over
 KEPT_VERSIONS = 2  # the current one, and the one that a running reader may still have open
-MANIFEST, LOG = "manifest.json", "training_log.jsonl"
-PROVENANCE = frozenset({MANIFEST, LOG})  # how a result came about; not part of its content
+MANIFEST, LOG, LOG_TABLE = "manifest.json", "training_log.jsonl", "training_log.csv"
+PROVENANCE = frozenset(
+    {MANIFEST, LOG, LOG_TABLE}
+)  # how a result came about; not part of its content
 ROWS_PER_BATCH = 8192
 _CHUNK = 1 << 20
 

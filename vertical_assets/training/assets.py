@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -9,8 +10,27 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import check, markdown_table, picture, stored
 
+if TYPE_CHECKING:
+    from vertical_assets.training.logs import Watch
+
 STAGE, VERSION = "training", "1"
 POOL = "training"  # one training at a time; the limit stands in dagster.yaml
+
+
+def watching(context: dg.AssetExecutionContext, spec: VerticalSpec, asset: str) -> "Watch":
+    """TensorBoard's files, the run's log, and curves on the asset's page while it trains: every
+    validation is an observation, whose figures the page draws (SPEC T10, T11).
+    """
+    from vertical_assets.training.logs import Watch, board_folder
+
+    def live(figures: dict[str, float]) -> None:
+        context.log_event(dg.AssetObservation([spec.name, asset], metadata=figures))
+
+    return Watch(
+        board=board_folder(spec.name, asset, context.run.run_id[:8]),
+        live=live,
+        say=context.log.info,
+    )
 
 
 def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
@@ -58,7 +78,8 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.store.versions import stage_directory
         from vertical_assets.training.base_models import BaseModelError, prepare_base
         from vertical_assets.training.checkpoints import manifest_of, work_folder, write_checkpoint
-        from vertical_assets.training.loop import clear, loss_curves
+        from vertical_assets.training.logs import loss_curves
+        from vertical_assets.training.loop import clear
         from vertical_assets.training.pretraining import pretrain
         from vertical_assets.training.tracking import log_curve, tracked
 
@@ -83,7 +104,9 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 origin = prepare_base(spec, texts, work / "base")
             except BaseModelError as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
-            result = pretrain(origin.path, texts, spec, work)
+            result = pretrain(
+                origin.path, texts, spec, work, watching(context, spec, "pretrained_ckpt")
+            )
             metrics = {"loss_before": result.loss_before, "loss_after": result.loss_after}
             run.log_metrics(metrics)
             log_curve(result.log)
@@ -150,7 +173,8 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.store.versions import stage_directory
         from vertical_assets.training.checkpoints import manifest_of, work_folder, write_checkpoint
         from vertical_assets.training.classification import finetune
-        from vertical_assets.training.loop import clear, loss_curves
+        from vertical_assets.training.logs import loss_curves
+        from vertical_assets.training.loop import clear
         from vertical_assets.training.tracking import log_curve, tracked
 
         labeled = labeled_set.read()
@@ -167,7 +191,12 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             tempfile.TemporaryDirectory() as folder,
         ):
             result = finetune(
-                pretrained_ckpt.path, items_of(labeled, TRAIN), validation_set, spec, work
+                pretrained_ckpt.path,
+                items_of(labeled, TRAIN),
+                validation_set,
+                spec,
+                work,
+                watching(context, spec, "finetuned_ckpt"),
             )
             best = max(
                 (line for line in result.log if "val_f1_macro" in line),

@@ -1,55 +1,117 @@
 """Token ids of texts, and the line of steps that a training walks along."""
 
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import count, islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import torch
 
-from vertical_assets.batching import batches_of_epoch, draw_by_group
+from vertical_assets.batching import batches_of_epoch, draw_by_group, packs_of_epoch
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+TEXTS_AT_ONCE = 8192  # tokenized together: memory does not grow with the corpus
 
-@dataclass(frozen=True)
+
 class Tokenized:
-    """Token ids of texts, as lists of unequal length, with the special tokens."""
+    """Token ids of texts, as lists of unequal length, with the special tokens.
 
-    ids: list[list[int]]
-    pad_id: int
+    `ids` is an Arrow array of lists of int32: in memory, or mapped from a file.
+    """
+
+    def __init__(self, ids: "Sequence[Sequence[int]] | pa.LargeListArray", pad_id: int) -> None:
+        if not isinstance(ids, pa.Array):
+            ids = pa.array(ids, pa.large_list(pa.int32()))
+        self.ids, self.pad_id = ids, pad_id
+        self._offsets = ids.offsets.to_numpy()
+        self._tokens = ids.values.to_numpy()
 
     @property
     def lengths(self) -> np.ndarray:
-        return np.fromiter(map(len, self.ids), np.int64, len(self.ids))
+        return np.diff(self._offsets)
+
+    def end_to_end(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(token ids of these rows, one after another; tokens of each row)."""
+        rows = np.asarray(rows)
+        starts, lengths = self._offsets[rows], self._offsets[rows + 1] - self._offsets[rows]
+        return self._tokens[np.repeat(starts, lengths) + positions(lengths)], lengths
 
     def padded(self, rows: Sequence[int] | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """(ids, attention mask), both rows x longest of these rows."""
-        width = max(len(self.ids[row]) for row in rows)
-        ids = torch.full((len(rows), width), self.pad_id, dtype=torch.long)
-        mask = torch.zeros((len(rows), width), dtype=torch.long)
-        for place, row in enumerate(rows):
-            tokens = self.ids[row]
-            ids[place, : len(tokens)] = torch.tensor(tokens)
-            mask[place, : len(tokens)] = 1
-        return ids, mask
+        tokens, lengths = self.end_to_end(rows)
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        ids = np.full(mask.shape, self.pad_id, np.int64)
+        ids[mask] = tokens
+        return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+
+    def packed(self, rows: Sequence[int] | np.ndarray) -> tuple[torch.Tensor, ...]:
+        """(ids, 1 x tokens; tokens of each row; position of each token in its row, 1 x tokens)."""
+        tokens, lengths = self.end_to_end(rows)
+        return (
+            torch.from_numpy(tokens.astype(np.int64))[None],
+            torch.from_numpy(lengths),
+            torch.from_numpy(positions(lengths))[None],
+        )
 
 
-def tokenize(texts: Sequence[str], tokenizer: "Tokenizer", pad_id: int, most: int) -> Tokenized:
-    """Token ids of each text, cut to `most` tokens."""
+def positions(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, 2, ... of each row, for rows laid end to end."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
+def tokenize(
+    texts: Sequence[str], tokenizer: "Tokenizer", pad_id: int, most: int, cache: Path | None = None
+) -> Tokenized:
+    """Token ids of each text, cut to `most` tokens.
+
+    Args:
+        texts: tokenized in their order.
+        tokenizer: of the checkpoint.
+        pad_id: what batches are filled up with.
+        most: tokens.
+        cache: folder for a file of these ids, named by tokenizer, texts and `most`; it is mapped
+            into memory, and found again by a resumed run. It is written aside and renamed.
+    """
     tokenizer.enable_truncation(most)
     tokenizer.no_padding()
-    return Tokenized(
-        [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))], pad_id
-    )
+    if cache is None:
+        return Tokenized(pa.concat_arrays(list(_tokenized(texts, tokenizer))), pad_id)
+    name = hashlib.sha256(tokenizer.to_str().encode())
+    for text in texts:
+        name.update(text.encode() + b"\0")
+    file = cache / f"{name.hexdigest()[:16]}.tokens.arrow"
+    if not file.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}.{os.getpid()}")
+        schema = pa.schema({"ids": pa.large_list(pa.int32())})
+        whole = pa.concat_arrays(list(_tokenized(texts, tokenizer)))
+        with pa.ipc.new_file(partial, schema) as writer:
+            writer.write(pa.record_batch([whole], schema))
+        partial.replace(file)
+    with pa.ipc.open_file(pa.memory_map(str(file))) as reader:
+        return Tokenized(reader.get_batch(0)["ids"], pad_id)
+
+
+def _tokenized(texts: Sequence[str], tokenizer: "Tokenizer") -> "Iterator[pa.LargeListArray]":
+    kind = pa.large_list(pa.int32())
+    yield pa.array([], kind)
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        chosen = list(texts[start : start + TEXTS_AT_ONCE])
+        encodings = tokenizer.encode_batch_fast(chosen)
+        yield pa.array([encoding.ids for encoding in encodings], kind)
 
 
 class Steps:
     """Batches of all epochs in one line, from step `start` on: what a resumed run continues with.
 
-    With `groups`, an epoch draws at most `per_group` rows of each group, others every time.
+    With `groups`, an epoch draws at most `per_group` rows of each group, others every time. With
+    `packed`, batches are of rows of any length, to be laid end to end.
     """
 
     def __init__(
@@ -60,9 +122,10 @@ class Steps:
         epochs: float,
         groups: np.ndarray | None = None,
         per_group: int | None = None,
+        packed: bool = False,
     ) -> None:
         self.lengths, self.budget, self.seed = lengths, budget, seed
-        self.groups, self.per_group = groups, per_group
+        self.groups, self.per_group, self.packed = groups, per_group, packed
         self.steps_per_epoch = len(self.epoch(0))
         self.total = max(1, round(self.steps_per_epoch * epochs))
         self.start = 0
@@ -72,6 +135,8 @@ class Steps:
 
     def epoch(self, number: int) -> list[np.ndarray]:
         """Row numbers of the batches of one epoch."""
+        if self.packed:
+            return packs_of_epoch(self.lengths, self.budget, self.seed, number)
         drawn = None
         if self.groups is not None and self.per_group is not None:
             drawn = draw_by_group(self.groups, self.per_group, self.seed, number)

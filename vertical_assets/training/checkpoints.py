@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.versions import LOG, MANIFEST
+from vertical_assets.store.versions import LOG, LOG_TABLE, MANIFEST
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -24,12 +24,15 @@ def write_checkpoint(
     manifest: dict[str, Any],
     log: list[dict[str, Any]],
 ) -> None:
-    """config.json, model.safetensors, tokenizer.json, manifest.json, training_log.jsonl."""
+    """config.json, model.safetensors, tokenizer.json, manifest.json, training_log.jsonl, .csv."""
+    from vertical_assets.training.logs import as_csv
+
     directory.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     (directory / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True))
     (directory / LOG).write_text("".join(f"{json.dumps(line)}\n" for line in log))
+    (directory / LOG_TABLE).write_text(as_csv(log))
 
 
 def work_folder(spec: VerticalSpec, asset: str, code_version: str, inputs: dict[str, str]) -> Path:

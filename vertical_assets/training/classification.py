@@ -13,8 +13,10 @@ from vertical_assets.batching import in_order
 from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.batches import Steps
-from vertical_assets.training.loop import Plan, TrainingModule, freeze, precision, train
+from vertical_assets.training.logs import Watch
+from vertical_assets.training.loop import Plan, TrainingModule, freeze, set_dropout, train
 from vertical_assets.training.pretraining import tokenized
+from vertical_assets.training.schedules import initial_rate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -87,6 +89,7 @@ def finetune(
     validation_set: Items,
     spec: VerticalSpec,
     work: Path,
+    watch: Watch | None = None,
 ) -> Finetuned:
     """Trains a classification head and the encoder under it; keeps the best validation macro F1.
 
@@ -96,6 +99,7 @@ def finetune(
         validation_set: decides which weights are kept and when to stop (M13).
         spec: sections `finetune`, `model`, `task`, `seed`.
         work: folder of this run; a checkpoint found there is resumed.
+        watch: who is told while it runs.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -111,9 +115,10 @@ def finetune(
         problem_type="single_label_classification",
     )
     freeze(model, settings.freeze_layers)
-    inputs = tokenized(train_set.texts, tokenizer, spec)
+    set_dropout(model, settings.dropout)
+    inputs = tokenized(train_set.texts, tokenizer, spec, work)
     codes = np.array([index[label] for label in train_set.labels])
-    held = tokenized(validation_set.texts, tokenizer, spec)
+    held = tokenized(validation_set.texts, tokenizer, spec, work)
     held_codes = np.array([index[label] for label in validation_set.labels])
     steps = Steps(
         inputs.lengths,
@@ -123,12 +128,10 @@ def finetune(
         np.unique(train_set.groups, return_inverse=True)[1],
         settings.per_group,
     )
+    layers = model.config.num_hidden_layers
     plan = Plan(
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        head_factor=settings.head_factor,
-        warmup=settings.warmup,
-        checkpoint_steps=settings.checkpoint_steps,
+        settings,
+        initial_rate(settings.learning_rate, len(inputs.ids), layers),
         seed=spec.seed,
         monitor="val_f1_macro",
         mode="max",
@@ -150,7 +153,7 @@ def finetune(
         (*held.padded(rows), torch.from_numpy(held_codes[rows]))
         for rows in in_order(held.lengths, 4 * settings.batch_tokens)
     ]
-    log = train(module, steps, collate, validation, work)
+    log = train(module, steps, collate, validation, work, watch or Watch())
     return Finetuned(
         model=model,
         tokenizer=tokenizer,
@@ -162,7 +165,7 @@ def finetune(
             "resumed_from_step": steps.start,
             "parameters": model.num_parameters(),
             "trained_parameters": model.num_parameters(only_trainable=True),
-            "precision": precision(),
+            **plan.facts(len(steps)),
         },
     )
 

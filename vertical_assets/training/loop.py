@@ -4,13 +4,12 @@ All epochs are one line of steps. Every random draw of a step (dropout, masking)
 step's number, so that a resumed run goes on exactly where the killed one would have gone.
 """
 
-import json
 import logging
-import math
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,33 +20,46 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.utilities import disable_possible_user_warnings
 from torch.utils.data import DataLoader, Dataset
 
+from vertical_assets.spec.training import Loop
 from vertical_assets.store.versions import LOG
 from vertical_assets.training.batches import Steps
 from vertical_assets.training.checkpoint_io import SafeCheckpointIO, global_step
+from vertical_assets.training.logs import Board, Live, StepLog, Watch, read_log
+from vertical_assets.training.schedules import Rate, Schedule
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 LAST, BEST = "last.safetensors", "best.safetensors"
-CLIP_NORM = 1.0  # Pascanu et al. 2013; the value of BERT's own training
 
 Collate = Callable[[np.ndarray], tuple[torch.Tensor, ...]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast to train."""
+    """How a training goes: its section of the YAML, and what follows from task and data."""
 
-    learning_rate: float
-    weight_decay: float
-    head_factor: float
-    warmup: float
-    checkpoint_steps: int
+    settings: Loop
+    rate: Rate  # the learning rate's peak
     seed: int
     monitor: str  # the validation metric that decides which weights are kept
     mode: str  # min | max
     patience: int | None = None  # validations without gain until the run stops (SPEC M13)
     validations: int = 1  # times that the run is validated
+
+    @property
+    def schedule(self) -> Schedule:
+        chosen = self.settings
+        return Schedule(chosen.schedule, chosen.cold_start, chosen.warmup)
+
+    def facts(self, total_steps: int) -> dict[str, Any]:
+        """What was chosen and why, for the asset's page (SPEC M11, T7, T8)."""
+        return {
+            "learning_rate": self.rate.value,
+            "learning_rate_why": self.rate.why,
+            "schedule": self.schedule.described(total_steps, self.rate.value),
+            "precision": precision(self.settings.precision),
+        }
 
 
 class Batches:
@@ -55,16 +67,19 @@ class Batches:
 
     def __init__(self, steps: Steps, collate: Collate) -> None:
         self.steps, self.collate = steps, collate
+        self.tokens = np.zeros(len(steps), np.int64)  # of each step's batch, without padding
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
-        return map(self.collate, self.steps.rows())
+        for step, rows in zip(count(self.steps.start), self.steps.rows(), strict=False):
+            self.tokens[step] = self.steps.lengths[rows].sum()
+            yield self.collate(rows)
 
 
 class TrainingModule(pl.LightningModule):
-    """What all trainings share: AdamW, linear cold start, then a cosine (SPEC T7, T8)."""
+    """What all trainings share: AdamW with L1 and L2, and the learning rate's course."""
 
     def __init__(self, model: "PreTrainedModel", plan: Plan, total_steps: int) -> None:
         super().__init__()
@@ -74,98 +89,89 @@ class TrainingModule(pl.LightningModule):
         torch.manual_seed(self.plan.seed + self.global_step)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Encoder and new head, each with and without decay: a head starts from nothing and learns
-        faster, and L2 would only pull biases and norms away from their purpose.
+        """Parameters by learning rate and regularisation (SPEC M12).
+
+        A new head starts from nothing and may learn faster; a layer may learn more slowly the
+        further down it is. L1 and L2 take matrices only: they would pull biases and norms away
+        from their purpose.
         """
-        encoder = self.model.base_model
-        old = {id(p) for part in (encoder.embeddings, encoder.encoder) for p in part.parameters()}
-        rates = {
-            True: self.plan.learning_rate,
-            False: self.plan.learning_rate * self.plan.head_factor,
+        settings, parts = self.plan.settings, parts_of(self.model)
+        above = {
+            id(parameter): len(parts) - 1 - number
+            for number, part in enumerate(parts)
+            for parameter in part.parameters()
         }
-        groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+        sparse = {id(parameter) for parameter in parts[0].parameters()}
+        groups: dict[tuple[float, bool, bool], list[torch.nn.Parameter]] = {}
         for parameter in self.parameters():
             if parameter.requires_grad:
-                place = (id(parameter) in old, parameter.ndim >= 2)
-                groups.setdefault(place, []).append(parameter)
+                layers = above.get(id(parameter))
+                factor = settings.head_factor if layers is None else settings.layer_decay**layers
+                is_matrix = parameter.ndim >= 2
+                is_sparse = is_matrix and (settings.l1_on == "all" or id(parameter) in sparse)
+                groups.setdefault((factor, is_matrix, is_sparse), []).append(parameter)
         return [
             {
                 "params": parameters,
-                "lr": rates[is_old],
-                "weight_decay": self.plan.weight_decay if decays else 0.0,
+                "lr": self.plan.rate.value * factor,
+                "weight_decay": settings.weight_decay if is_matrix else 0.0,
+                "l1": settings.l1 if is_sparse else 0.0,
             }
-            for (is_old, decays), parameters in groups.items()
+            for (factor, is_matrix, is_sparse), parameters in groups.items()
         ]
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(self.parameter_groups(), fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, cold_start_cosine(self.total_steps, self.plan.warmup)
+            optimizer, self.plan.schedule.factor(self.total_steps)
         )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        shrink(optimizer)
+
+
+@torch.no_grad()
+def shrink(optimizer: torch.optim.Optimizer) -> None:
+    """L1 as its proximal step, w -> sign(w) max(|w| - lr * l1, 0) (Parikh & Boyd 2014, 6.5.2), for
+    the groups with an `l1`: weights become zero, which a penalty in the loss never makes them.
+    """
+    for group in optimizer.param_groups:
+        if group["l1"]:
+            for parameter in group["params"]:
+                parameter.copy_(
+                    torch.nn.functional.softshrink(parameter, group["lr"] * group["l1"])
+                )
+
+
+def parts_of(model: "PreTrainedModel") -> list[torch.nn.Module]:
+    """Embeddings and encoder layers, from the bottom up; all else is the head."""
+    return [model.base_model.embeddings, *model.base_model.encoder.layer]
+
 
 def freeze(model: "PreTrainedModel", layers: int) -> None:
     """Freezes the embeddings and the first `layers` encoder layers (SPEC T6); 0 freezes nothing."""
     if layers:
-        for part in (model.base_model.embeddings, *model.base_model.encoder.layer[:layers]):
+        for part in parts_of(model)[: layers + 1]:
             part.requires_grad_(False)
 
 
-def cold_start_cosine(total: int, warmup: float) -> Callable[[int], float]:
-    """Factor of the learning rate by step: linear to 1, then a cosine down to 1/100 (SPEC T7, T8;
-    the specification's cosine goes from 1e-3 to 1e-5, its steps scaled to the run's length).
-    """
-    cold = max(1, round(total * warmup))
-
-    def factor(step: int) -> float:
-        if step < cold:
-            return (step + 1) / cold
-        share = min(1.0, (step - cold) / max(1, total - cold))
-        return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * share))
-
-    return factor
+def set_dropout(model: "PreTrainedModel", share: float | None) -> None:
+    """Dropout of hidden states, attention and head; None leaves the model as it is."""
+    if share is not None:
+        model.config.update({name: share for name in _DROPOUTS if hasattr(model.config, name)})
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = share
 
 
-class StepLog(Callback):
-    """JSON lines with epoch, step, batch_loss, learning rate and validation metrics (SPEC T10)."""
-
-    def __init__(self, path: Path, steps: Steps) -> None:
-        self.path, self.steps = path, steps
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A resumed run forgets what was logged after its checkpoint."""
-        if self.path.exists():
-            lines = self.path.read_text().splitlines(keepends=True)
-            whole = [line for line in lines if line.endswith("}\n")]
-            kept = [line for line in whole if json.loads(line)["step"] <= trainer.global_step]
-            self.path.write_text("".join(kept))
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
-    ) -> None:
-        self._write(
-            trainer.global_step,
-            batch_loss=float(outputs["loss"]),
-            learning_rate=trainer.optimizers[0].param_groups[0]["lr"],
-        )
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.sanity_checking:
-            metrics = trainer.callback_metrics.items()
-            self._write(
-                trainer.global_step,
-                **{name: float(value) for name, value in metrics if name.startswith("val_")},
-            )
-
-    def _write(self, step: int, **values: float) -> None:
-        epoch = (step - 1) / self.steps.steps_per_epoch
-        line = {"epoch": round(max(0.0, epoch), 4), "step": step, "of": self.steps.total, **values}
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
 class SaveLast(Callback):
@@ -182,8 +188,12 @@ class SaveLast(Callback):
             trainer.save_checkpoint(self.path)
 
 
-def precision() -> str:
-    """bf16 where the device computes in it, else float: emulated bf16 is slower than float."""
+def precision(choice: str = "auto") -> str:
+    """Lightning's name of a precision. auto: bf16 where the device computes in it, else float,
+    since emulated bf16 is slower than float.
+    """
+    if choice != "auto":
+        return {"bf16": "bf16-mixed", "fp32": "32-true"}[choice]
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -191,7 +201,12 @@ def precision() -> str:
 
 
 def train(
-    module: TrainingModule, steps: Steps, collate: Collate, validation: list[Any], work: Path
+    module: TrainingModule,
+    steps: Steps,
+    collate: Collate,
+    validation: list[Any],
+    work: Path,
+    watch: Watch,
 ) -> list[dict[str, Any]]:
     """Trains until the last step or until patience ends; leaves the best weights in the module.
 
@@ -202,6 +217,7 @@ def train(
         validation: collated batches.
         work: folder of this very run (same code, configuration and inputs); a checkpoint found
             there is resumed.
+        watch: who is told while it runs.
 
     Returns:
         The run's log, one mapping per step and per validation.
@@ -209,7 +225,11 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     last, best = work / LAST, work / BEST
     steps.start = global_step(last) if last.exists() else 0
-    plan = module.plan
+    plan, batches = module.plan, Batches(steps, collate)
+    watch.say(
+        f"{len(steps):,} steps from {steps.start:,}; learning rate {plan.rate.value:.3g}: "
+        f"{plan.rate.why}; {plan.schedule.described(len(steps), plan.rate.value)}"
+    )
     keep_best = ModelCheckpoint(
         work,
         filename=Path(BEST).stem,
@@ -220,7 +240,11 @@ def train(
     )
     keep_best.FILE_EXTENSION = ".safetensors"
     validate_every = max(1, len(steps) // plan.validations)
-    callbacks: list[Callback] = [StepLog(work / LOG, steps), keep_best]
+    callbacks: list[Callback] = [StepLog(work / LOG, steps, batches.tokens), keep_best]
+    if watch.board is not None:
+        callbacks.append(Board(watch.board))
+    if watch.live is not None:
+        callbacks.append(Live(watch.live))
     if plan.patience is not None:
         callbacks.append(
             EarlyStopping(
@@ -232,12 +256,12 @@ def train(
     trainer = pl.Trainer(
         accelerator="auto",
         devices=1,
-        precision=precision(),
+        precision=precision(plan.settings.precision),
         max_epochs=1,
         max_steps=len(steps),
         val_check_interval=validate_every,
-        gradient_clip_val=CLIP_NORM,
-        callbacks=[*callbacks, SaveLast(last, plan.checkpoint_steps, validate_every)],
+        gradient_clip_val=plan.settings.clip_norm,
+        callbacks=[*callbacks, SaveLast(last, plan.settings.checkpoint_steps, validate_every)],
         plugins=[SafeCheckpointIO()],
         logger=False,
         enable_progress_bar=False,
@@ -252,28 +276,13 @@ def train(
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
         trainer.fit(
             module,
-            Batches(steps, collate),
+            batches,
             DataLoader(cast("Dataset[Any]", validation), batch_size=None),
             ckpt_path=str(last) if last.exists() else None,
         )
     if best.exists():
         module.load_state_dict(SafeCheckpointIO().load_checkpoint(best)["state_dict"])
-    return [json.loads(line) for line in (work / LOG).read_text().splitlines()]
-
-
-def loss_curves(log: list[dict[str, Any]]) -> dict[str, tuple[list[float], list[float]]]:
-    """Lines for a picture: the training loss, averaged over 20 steps, and the held-out loss."""
-    batches = [(line["step"], line["batch_loss"]) for line in log if "batch_loss" in line]
-    window = 20
-    smooth = [
-        (batches[place][0], float(np.mean([loss for _, loss in batches[place - window : place]])))
-        for place in range(window, len(batches), max(1, len(batches) // 200))
-    ]
-    held = [(line["step"], line["val_loss"]) for line in log if "val_loss" in line]
-    return {
-        name: ([x for x, _ in points], [y for _, y in points])
-        for name, points in (("training", smooth or batches), ("held out", held))
-    }
+    return read_log(work / LOG)
 
 
 def clear(work: Path) -> None:

@@ -10,7 +10,10 @@ from torch.nn.functional import cross_entropy
 from vertical_assets.batching import in_order
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.batches import Steps, Tokenized, tokenize
-from vertical_assets.training.loop import Plan, TrainingModule, freeze, precision, train
+from vertical_assets.training.logs import Watch
+from vertical_assets.training.loop import Plan, TrainingModule, freeze, set_dropout, train
+from vertical_assets.training.packing import allow_packing, blocks_of, first_position
+from vertical_assets.training.schedules import initial_rate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -35,13 +38,37 @@ class MaskedLanguageModule(TrainingModule):
         self.masking = DataCollatorForLanguageModeling(tokenizer, mlm_probability=mask)
         self.special = torch.tensor(sorted(set(tokenizer.all_special_ids)))
 
-    def loss(self, ids: torch.Tensor, attention: torch.Tensor) -> tuple[torch.Tensor, int]:
-        """(mean cross-entropy at the masked positions, their number) of rows x width ids."""
+    def loss(
+        self,
+        ids: torch.Tensor,
+        attention: torch.Tensor,
+        positions: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, int]:
+        """(mean cross-entropy at the masked positions, their number).
+
+        Args:
+            ids: rows x width; of packed documents 1 x tokens.
+            attention: mask, rows x width; of packed documents the tokens of each.
+            positions: of packed documents only, 1 x tokens.
+        """
         special = torch.isin(ids, self.special.to(ids.device))
-        masked_ids, labels = self.masking.torch_mask_tokens(ids.clone(), special)
-        hidden = self.model.base_model(
-            input_ids=masked_ids, attention_mask=attention
-        ).last_hidden_state
+        masked, labels = self.masking.torch_mask_tokens(ids.clone(), special)
+        return self.loss_of(masked, labels, attention, positions)
+
+    def loss_of(
+        self,
+        masked: torch.Tensor,
+        labels: torch.Tensor,
+        attention: torch.Tensor,
+        positions: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, int]:
+        """`loss` of ids that are masked already; labels are -100 elsewhere."""
+        if positions is None:
+            where: dict[str, Any] = {"attention_mask": attention}
+        else:
+            first = first_position(self.model)
+            where = {"position_ids": positions + first, "blocks": blocks_of(attention)}
+        hidden = self.model.base_model(input_ids=masked, **where).last_hidden_state
         chosen = labels != -100
         head: Any = getattr(self.model, "cls", None) or self.model.lm_head
         logits = head(hidden[chosen])
@@ -71,7 +98,9 @@ class Pretrained:
     facts: dict[str, Any]
 
 
-def pretrain(base: Path, texts: list[str], spec: VerticalSpec, work: Path) -> Pretrained:
+def pretrain(
+    base: Path, texts: list[str], spec: VerticalSpec, work: Path, watch: Watch | None = None
+) -> Pretrained:
     """Adapts the base model to the texts.
 
     Args:
@@ -79,6 +108,7 @@ def pretrain(base: Path, texts: list[str], spec: VerticalSpec, work: Path) -> Pr
         texts: the corpus; the share `pretrain.held_out`, every n-th text, only measures the loss.
         spec: sections `pretrain`, `model`, `seed`.
         work: folder of this run; a checkpoint found there is resumed.
+        watch: who is told while it runs.
     """
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
@@ -87,16 +117,23 @@ def pretrain(base: Path, texts: list[str], spec: VerticalSpec, work: Path) -> Pr
     torch.manual_seed(spec.seed)  # a base without a prediction head gets a new one
     model = AutoModelForMaskedLM.from_pretrained(base)
     freeze(model, settings.freeze_layers)
+    set_dropout(model, settings.dropout)
+    if settings.packing:
+        allow_packing(model)
     every = max(2, round(1 / settings.held_out)) if settings.held_out else len(texts) + 1
-    held = tokenized(texts[::every], tokenizer, spec)
-    trained = tokenized([t for n, t in enumerate(texts) if n % every], tokenizer, spec)
-    steps = Steps(trained.lengths, settings.batch_tokens, spec.seed, settings.epochs)
+    held = tokenized(texts[::every], tokenizer, spec, work)
+    trained = tokenized([t for n, t in enumerate(texts) if n % every], tokenizer, spec, work)
+    steps = Steps(
+        trained.lengths,
+        settings.batch_tokens,
+        spec.seed,
+        settings.epochs,
+        packed=settings.packing,
+    )
+    layers = model.config.num_hidden_layers
     plan = Plan(
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        head_factor=settings.head_factor,
-        warmup=settings.warmup,
-        checkpoint_steps=settings.checkpoint_steps,
+        settings,
+        initial_rate(settings.learning_rate, len(trained.ids), layers),
         seed=spec.seed,
         monitor="val_loss",
         mode="min",
@@ -105,7 +142,8 @@ def pretrain(base: Path, texts: list[str], spec: VerticalSpec, work: Path) -> Pr
     module = MaskedLanguageModule(model, tokenizer, settings.mask, plan, len(steps))
     validation = [held.padded(rows) for rows in in_order(held.lengths, settings.batch_tokens)]
     before = mean_loss(module, validation)
-    log = train(module, steps, trained.padded, validation, work)
+    collate = trained.packed if settings.packing else trained.padded
+    log = train(module, steps, collate, validation, work, watch or Watch())
     return Pretrained(
         model=model,
         tokenizer=tokenizer,
@@ -118,17 +156,27 @@ def pretrain(base: Path, texts: list[str], spec: VerticalSpec, work: Path) -> Pr
             "steps": len(steps),
             "resumed_from_step": steps.start,
             "parameters": model.num_parameters(),
-            "precision": precision(),
+            **plan.facts(len(steps)),
         },
     )
 
 
 def tokenized(
-    texts: list[str], tokenizer: "PreTrainedTokenizerFast", spec: VerticalSpec
+    texts: list[str],
+    tokenizer: "PreTrainedTokenizerFast",
+    spec: VerticalSpec,
+    work: Path | None = None,
 ) -> Tokenized:
-    """Token ids of texts by a checkpoint's tokenizer."""
-    pad = tokenizer.pad_token_id
-    return tokenize(texts, tokenizer.backend_tokenizer, int(pad or 0), spec.model.max_tokens)
+    """Token ids of texts by a checkpoint's tokenizer; kept in the run's folder `work`, if given,
+    unless the vertical is sensitive: what is stored of it is encrypted (SPEC X2).
+    """
+    return tokenize(
+        texts,
+        tokenizer.backend_tokenizer,
+        int(tokenizer.pad_token_id or 0),
+        spec.model.max_tokens,
+        None if spec.sensitive else work,
+    )
 
 
 @torch.no_grad()

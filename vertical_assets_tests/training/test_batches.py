@@ -1,12 +1,14 @@
 """Batches: every row once per epoch, none above its budget, the same line of steps each time."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vertical_assets.batching import batches_of_epoch, draw_by_group, in_order
-from vertical_assets.training.batches import Steps, Tokenized
+from vertical_assets.training.batches import Steps, Tokenized, tokenize
 
 lengths_strategy = st.lists(st.integers(1, 60), min_size=1, max_size=300).map(np.array)
 
@@ -67,3 +69,27 @@ def test_padding_is_masked() -> None:
     ids, mask = Tokenized([[5, 6, 7], [8]], pad_id=1).padded([1, 0])
     assert ids.tolist() == [[8, 1, 1], [5, 6, 7]]
     assert mask.tolist() == [[1, 0, 0], [1, 1, 1]]
+
+
+def test_texts_are_tokenized_once(tmp_path: Path) -> None:
+    """The file is found by tokenizer, texts and length, and holds the very ids."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = {word: number for number, word in enumerate(["[UNK]", "the", "left", "lung"])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    texts = ["the left lung", "the lung", "", "lung lung"]
+    plain = tokenize(texts, tokenizer, 0, 16)
+    assert plain.ids.to_pylist() == [[1, 2, 3], [1, 3], [], [3, 3]]
+    first = tokenize(texts, tokenizer, 0, 16, tmp_path)
+    (file,) = tmp_path.iterdir()
+    written = file.stat().st_mtime_ns
+    again = tokenize(texts, tokenizer, 0, 16, tmp_path)
+    assert file.stat().st_mtime_ns == written
+    assert plain.ids == first.ids == again.ids
+    tokenize(texts, tokenizer, 0, 2, tmp_path)
+    tokenize(texts[:3], tokenizer, 0, 16, tmp_path)
+    tokenizer.normalizer = None
+    tokenizer.add_tokens(["right"])
+    tokenize(texts, tokenizer, 0, 16, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
