@@ -44,7 +44,7 @@ def attention(
             module, query, key, value, attention_mask, dropout, scaling, **options
         )
     sizes = [documents * tokens for documents, tokens in blocks]
-    flat = (whole[0].transpose(0, 1).split(sizes) for whole in (query, key, value))
+    flat = (torch.split(whole[0].transpose(0, 1), sizes) for whole in (query, key, value))
     parts = zip(*flat, strict=True)
     found = []
     for (documents, tokens), part in zip(blocks, parts, strict=True):
