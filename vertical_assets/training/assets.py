@@ -109,6 +109,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             )
             metrics = {"loss_before": result.loss_before, "loss_after": result.loss_after}
             run.log_metrics(metrics)
+            run.log_param("learning_rate", result.facts["learning_rate"])
             log_curve(result.log)
             facts = {**origin.facts, **result.facts}
             write_checkpoint(
@@ -204,6 +205,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             )
             metrics = {name: best[name] for name in ("val_loss", "val_accuracy", "val_f1_macro")}
             run.log_metrics(metrics)
+            run.log_param("learning_rate", result.facts["learning_rate"])
             log_curve(result.log)
             write_checkpoint(
                 Path(folder),

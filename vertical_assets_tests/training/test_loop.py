@@ -13,7 +13,7 @@ from vertical_assets.training.checkpoint_io import SafeCheckpointIO, global_step
 from vertical_assets.training.classification import class_weights, finetune
 from vertical_assets.training.logs import Watch
 from vertical_assets.training.loop import LAST, Plan, SaveLast, TrainingModule, freeze, precision
-from vertical_assets.training.pretraining import pretrain
+from vertical_assets.training.pretraining import pretrain, tokenized
 from vertical_assets.training.schedules import Rate
 from vertical_assets_tests.conftest import reviews, tiny
 
@@ -176,6 +176,17 @@ def test_what_was_chosen_is_told(texts: Items, base: Path, tmp_path: Path) -> No
     assert "10,000 of 50,000 steps -> " in result.facts["schedule"]
     assert result.facts["schedule"] in said[0]
     assert result.facts["learning_rate_why"] in said[0]
+
+
+def test_ids_of_a_sensitive_vertical_are_not_left_on_disk(base: Path, tmp_path: Path) -> None:
+    """What is stored of it is encrypted (SPEC X2)."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    for sensitive, files in ((True, 0), (False, 1)):
+        spec = SPEC.model_copy(update={"sensitive": sensitive})
+        assert len(tokenized(["有病", "没病"], tokenizer, spec, tmp_path).ids) == 2
+        assert len(list(tmp_path.iterdir())) == files
 
 
 def test_precision_is_as_chosen() -> None:
