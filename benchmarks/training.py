@@ -495,6 +495,8 @@ def measure(file: Path, quick: bool, rounds: int, seconds: float, clock: str) ->
     for _ in range(rounds):
         for peer in peers:
             peer.rounds.append(peer.round(seconds, clock))
+            said = f"{peer.stage}, {peer.loop}: {peer.rounds[-1][clock]:,.0f}"
+            print(said, file=sys.stderr, flush=True)
     for peer in peers:
         peer.process.communicate("\n", timeout=60)
     return peers

@@ -50,7 +50,7 @@ class StepLog(Callback):
 
     def __init__(self, path: Path, steps: Steps, tokens: np.ndarray) -> None:
         self.path, self.steps, self.tokens = path, steps, tokens
-        self.since = 0.0
+        self.since = self.rate = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A resumed run forgets what was logged after its checkpoint."""
@@ -61,6 +61,9 @@ class StepLog(Callback):
             self.path.write_text("".join(kept))
         self.since = time.perf_counter()
 
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.rate = rate_of(trainer)
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
@@ -69,7 +72,7 @@ class StepLog(Callback):
         self._write(
             trainer.global_step,
             batch_loss=float(outputs["loss"]),
-            learning_rate=trainer.optimizers[0].param_groups[0]["lr"],
+            learning_rate=self.rate,
             tokens_per_s=round(tokens / max(1e-9, now - self.since)),
         )
         self.since = now
@@ -85,6 +88,11 @@ class StepLog(Callback):
             file.write(json.dumps(line) + "\n")
 
 
+def rate_of(trainer: pl.Trainer) -> float:
+    """Learning rate of the first parameter group; at a batch's end it is the next batch's."""
+    return float(trainer.optimizers[0].param_groups[0]["lr"])
+
+
 def validated(trainer: pl.Trainer) -> dict[str, float]:
     """Figures of the validation that has just ended."""
     metrics = trainer.callback_metrics.items()
@@ -98,6 +106,7 @@ class Board(Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.rate = 0.0
         self.writer: SummaryWriter | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -105,14 +114,16 @@ class Board(Callback):
 
         self.writer = SummaryWriter(str(self.folder), purge_step=trainer.global_step or None)
 
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.rate = rate_of(trainer)
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
         if self.writer is not None:
             step = trainer.global_step
             self.writer.add_scalar("batch_loss", float(outputs["loss"]), step)
-            rate = trainer.optimizers[0].param_groups[0]["lr"]
-            self.writer.add_scalar("learning_rate", rate, step)
+            self.writer.add_scalar("learning_rate", self.rate, step)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.writer is not None:

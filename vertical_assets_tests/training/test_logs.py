@@ -15,6 +15,7 @@ from vertical_assets.training.base_models import prepare_base
 from vertical_assets.training.checkpoints import write_checkpoint
 from vertical_assets.training.classification import Finetuned, finetune
 from vertical_assets.training.logs import Watch
+from vertical_assets.training.schedules import Schedule
 from vertical_assets_tests.conftest import reviews, tiny
 
 SPEC = VerticalSpec(**tiny(finetune={"epochs": 2, "batch_tokens": 512}))
@@ -40,6 +41,9 @@ def test_json_lines_with_the_specifications_fields(
     wanted = {"epoch", "step", "of", "batch_loss", "learning_rate", "tokens_per_s"}
     assert all(set(line) == wanted for line in steps)
     assert all(line["tokens_per_s"] > 0 for line in steps)
+    factor = Schedule().factor(len(steps))
+    rates = [0.0005 * factor(step) for step in range(len(steps))]
+    assert [line["learning_rate"] for line in steps] == pytest.approx(rates)
     assert sum("val_accuracy" in line for line in lines) == 2
 
 
