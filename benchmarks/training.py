@@ -264,7 +264,7 @@ def padded_to(
     return pad(ids, extra, value=PAD), pad(mask, extra)
 
 
-# Fine-tuning. What is learnt does not matter here: the class is the language of the first token.
+# Fine-tuning. What is learnt does not matter here: the class is whether a text has an odd length.
 
 
 def class_of(inputs: "Tokenized") -> np.ndarray:

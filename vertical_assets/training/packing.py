@@ -1,8 +1,9 @@
 """Attention of documents that lie end to end in one row: each attends to itself only.
 
 A block mask would have all pairs of tokens computed and most of them thrown away. Documents of one
-length are computed together instead, without any mask: on a processor that is as fast as batches
-of equal length (torch's kernels for unequal lengths are for CUDA only), and nothing is padded.
+length are computed together instead, without any mask, and nothing is padded. (torch's kernels for
+unequal lengths are for CUDA only.) On a processor, batches of similar length were faster still, by
+5 to 20 %, which is why packing has to be asked for; its batches are drawn without regard to length.
 """
 
 from typing import TYPE_CHECKING, Any
