@@ -1,11 +1,8 @@
 """Segmentation: words, with the domain's terms whole, whatever stands around them (SPEC D9).
 
-Occurrences of terms are found first: leftmost, of those the longest, not overlapping, letter case
-aside (Aho and Corasick, "Efficient string matching", 1975). Where a term begins or ends with a
-letter or digit of a script that puts spaces between words, no such letter or digit may stand
-beside it: `ECG` is not in `ECGs`, nor `维生素B1` in `维生素B12`. Each occurrence is one word. What
-is between them is cut by jieba's model (dictionary, word graph, hidden Markov model) where it is
-Chinese, and into words, numbers and signs elsewhere. The words joined are the text.
+Occurrences of terms are found first (`terms.py`). Each is one word. What is between them is cut by
+jieba's model (dictionary, word graph, hidden Markov model) where it is Chinese, and into words,
+numbers and signs elsewhere. The words joined are the text.
 """
 
 import json
@@ -18,24 +15,21 @@ import pyarrow as pa
 from upath import UPath
 
 from vertical_assets.corpus.cleaning.cleaning import clean_batch
+from vertical_assets.corpus.cleaning.terms import EAST, LETTER, Terms
 from vertical_assets.corpus.reading.encodings import SAMPLE_BYTES, detect_encoding
 from vertical_assets.corpus.reading.files import SourceError
 from vertical_assets.spec.corpus import Clean, Dictionary
 
-# Scripts without spaces between words: Thai to Myanmar, Khmer, Chinese, Japanese, Yi, full-width.
-_EAST = "\u0e00-\u109f\u1780-\u17ff\u2e80-\uabff\uf900-\ufaff\uff00-\U0010ffff"
-_LETTER = rf"[^\W_{_EAST}]"
-_HAS_LETTER = re.compile(_LETTER)
-_EASTERN = re.compile(f"([{_EAST}]+)")
+_EASTERN = re.compile(f"([{EAST}]+)")
 # `X-ray`, `don't`, `U.S.A`, `1,000.5`, `50%`, `C++` are one word each, as jieba has most of them.
 _SPELLED = re.compile(
-    rf"{_LETTER}(?:{_LETTER}|[\u0300-\u036f]|['’.&_\-](?={_LETTER})|(?<=[0-9]),(?=[0-9]))*+"
-    rf"(?:%|[+#]++(?!{_LETTER}))?|.",
+    rf"{LETTER}(?:{LETTER}|[\u0300-\u036f]|['’.&_\-](?={LETTER})|(?<=[0-9]),(?=[0-9]))*+"
+    rf"(?:%|[+#]++(?!{LETTER}))?|.",
     re.DOTALL,
 )
 # What jieba would tear apart: accented letters, apostrophes in words, commas in numbers.
 _NOT_FOR_JIEBA = re.compile(
-    rf"[^\W_\x00-\x7f{_EAST}]|(?<=[a-zA-Z])['’](?=[a-zA-Z])|(?<=[0-9]),(?=[0-9])"
+    rf"[^\W_\x00-\x7f{EAST}]|(?<=[a-zA-Z])['’](?=[a-zA-Z])|(?<=[0-9]),(?=[0-9])"
 )
 
 
@@ -44,32 +38,10 @@ class Segmenter:
 
     def __init__(self, terms: Iterable[str]) -> None:
         """Prepares the search for terms (blank ones are left out) and jieba's model."""
-        from ahocorasick_rs import AhoCorasick
         from rjieba import Jieba
 
-        folded = sorted({_fold(term) for term in terms if term.strip()})
-        # Chinese terms, the most by far, need no look at what stands beside them.
-        self._spelled = bytes(map(_spelled, folded))
-        self._finder = AhoCorasick(folded, store_patterns=False) if folded else None
+        self.occurrences = Terms(terms).occurrences
         self._cut = Jieba().cut
-
-    def occurrences(self, text: str) -> list[tuple[int, int]]:
-        """Start and end of the terms in a text: leftmost-longest, in order, not overlapping."""
-        if self._finder is None:
-            return []
-        found = self._finder.find_matches_as_indexes(_fold(text), overlapping=True)
-        if len(found) > 1:
-            found.sort(key=_leftmost_longest)
-        spans: list[tuple[int, int]] = []
-        done = 0
-        for term, start, end in found:
-            if start < done or (
-                self._spelled[term] and (_inside_word(text, start) or _inside_word(text, end))
-            ):
-                continue
-            spans.append((start, end))
-            done = end
-        return spans
 
     def segment(self, text: str) -> list[str]:
         """The words of a text, white space and punctuation included; joined they are the text."""
@@ -219,26 +191,3 @@ def _json_terms(file: UPath, content: bytes, key: str) -> dict[str, int | None]:
             f"name the entry that holds it after the file name, as in {file.name}#key"
         )
     return {term.strip("\ufeff \t"): count for term, count in found.items()}
-
-
-def _leftmost_longest(match: tuple[int, int, int]) -> tuple[int, int]:
-    return match[1], -match[2]
-
-
-def _spelled(term: str) -> bool:
-    """Whether it begins or ends with a letter or digit of a script with spaces."""
-    return bool(_HAS_LETTER.match(term) or _HAS_LETTER.match(term[-1]))
-
-
-def _fold(text: str) -> str:
-    """Lower case, character by character: `İ` and its like, which would be two, stay."""
-    folded = text.lower()
-    if len(folded) == len(text):
-        return folded
-    return "".join(low if len(low := c.lower()) == 1 else c for c in text)
-
-
-def _inside_word(text: str, place: int) -> bool:
-    """Whether letters or digits of a script with spaces stand on both sides."""
-    around = text[max(place - 1, 0) : place + 1]
-    return len(around) == 2 and len(_HAS_LETTER.findall(around)) == 2
