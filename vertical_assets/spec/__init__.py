@@ -124,6 +124,16 @@ class VerticalSpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _keywords_are_known(self) -> Self:
+        keywords = self.model.keywords
+        if keywords and not (keywords.dictionaries or self.clean.dictionaries):
+            raise ValueError(
+                "model.keyword_attention has no terms; list dictionaries under "
+                "'clean.dictionaries' or 'model.keyword_attention.dictionaries'"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _daft_reads_plain_files(self) -> Self:
         if self.sensitive and self.dedup.engine == "daft":
             raise ValueError(

