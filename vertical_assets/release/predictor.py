@@ -1,7 +1,8 @@
 """The artifact at work: predictions with OpenVINO, tokenizers and NumPy; no torch.
 
 An artifact is a directory with `model.xml`, `model.bin`, `tokenizer.json`, `artifact.json` (task,
-labels, input length) and `manifest.json` (what it was made from, checksums of its files).
+labels, input length, terms of the domain where the model attends to them) and `manifest.json` (what
+it was made from, checksums of its files).
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from vertical_assets.batching import in_order
+from vertical_assets.corpus.cleaning.terms import Terms, keyword_mask
 from vertical_assets.store.versions import MANIFEST
 
 MODEL, WEIGHTS, TOKENIZER, DESCRIPTION = "model.xml", "model.bin", "tokenizer.json", "artifact.json"
@@ -37,6 +39,7 @@ class Predictor:
         self.labels: list[str] = description["labels"]
         self.tokenizer = load_tokenizer(directory / TOKENIZER, description["max_tokens"])
         self.pad_id: int = description["pad_id"]
+        self.terms = Terms(description.get("keyword_terms", ()))
         # Float where not INT8: bf16 would be chosen on some processors, and change answers.
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         self._request = (
@@ -45,9 +48,9 @@ class Predictor:
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities, texts x labels."""
-        encoded = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
+        encoded = encode(self.tokenizer, texts, self.terms)
         logits = np.zeros((len(encoded), len(self.labels)), np.float32)
-        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        lengths = np.fromiter((len(ids) for ids, _ in encoded), np.int64, len(encoded))
         for rows in in_order(lengths, TOKENS_PER_BATCH):
             batch = padded([encoded[row] for row in rows], self.pad_id)
             logits[rows] = self._request.infer(batch)[0]
@@ -70,15 +73,30 @@ def load_tokenizer(file: Path, max_tokens: int) -> Tokenizer:
     return tokenizer
 
 
-def padded(ids: Sequence[Sequence[int]], pad_id: int) -> dict[str, np.ndarray]:
-    """Model inputs of token ids, padded to the longest."""
-    width = max(map(len, ids))
-    inputs = np.full((len(ids), width), pad_id, np.int64)
-    mask = np.zeros((len(ids), width), np.int64)
-    for row, tokens in enumerate(ids):
-        inputs[row, : len(tokens)] = tokens
-        mask[row, : len(tokens)] = 1
-    return dict(zip(INPUTS, (inputs, mask), strict=True))
+def encode(
+    tokenizer: Tokenizer, texts: Sequence[str], terms: Terms
+) -> list[tuple[list[int], np.ndarray]]:
+    """Token ids of each text and its attention mask, 2 at tokens of a term and 1 elsewhere."""
+    if not terms:
+        plain = tokenizer.encode_batch_fast(list(texts))  # without offsets
+        return [(encoding.ids, np.ones(len(encoding.ids), np.int64)) for encoding in plain]
+    return [
+        (encoding.ids, keyword_mask(encoding.offsets, terms.occurrences(text)))
+        for encoding, text in zip(tokenizer.encode_batch(list(texts)), texts, strict=True)
+    ]
+
+
+def padded(
+    encoded: Sequence[tuple[Sequence[int], np.ndarray]], pad_id: int
+) -> dict[str, np.ndarray]:
+    """Model inputs of token ids and masks, padded to the longest."""
+    width = max(len(ids) for ids, _ in encoded)
+    inputs = np.full((len(encoded), width), pad_id, np.int64)
+    masks = np.zeros((len(encoded), width), np.int64)
+    for row, (ids, mask) in enumerate(encoded):
+        inputs[row, : len(ids)] = ids
+        masks[row, : len(ids)] = mask
+    return dict(zip(INPUTS, (inputs, masks), strict=True))
 
 
 def checksums(directory: Path) -> dict[str, str]:

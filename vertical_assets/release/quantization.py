@@ -5,12 +5,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vertical_assets.corpus.cleaning.terms import Terms
 from vertical_assets.release.predictor import (
     DESCRIPTION,
     INPUTS,
     MODEL,
     TOKENIZER,
     checksums,
+    encode,
     load_tokenizer,
     padded,
 )
@@ -39,20 +41,21 @@ def quantize(
     """
     import nncf
     import openvino as ov
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from vertical_assets.training.keyword_attention import keyword_terms
 
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
     pad_id = int(model.config.pad_token_id or 0)
     shutil.copyfile(checkpoint / TOKENIZER, out / TOKENIZER)
     tokenizer = load_tokenizer(out / TOKENIZER, spec.model.max_tokens)
+    terms = keyword_terms(AutoTokenizer.from_pretrained(checkpoint))
     wanted = spec.quantize.calibration_texts
+    chosen = texts[:: max(1, len(texts) // wanted)][:wanted]
     # One text a sample: no padding reaches the statistics.
-    samples = [
-        padded([tokenizer.encode(text).ids], pad_id)
-        for text in texts[:: max(1, len(texts) // wanted)][:wanted]
-    ]
+    samples = [padded([one], pad_id) for one in encode(tokenizer, chosen, Terms(terms))]
     quantized = nncf.quantize(
-        _to_openvino(model, samples[:2]),
+        to_openvino(model, samples[:2]),
         nncf.Dataset(samples),
         preset=nncf.QuantizationPreset.MIXED,
         model_type=nncf.ModelType.TRANSFORMER,
@@ -65,6 +68,7 @@ def quantize(
         "labels": [model.config.id2label[code] for code in range(model.config.num_labels)],
         "max_tokens": spec.model.max_tokens,
         "pad_id": pad_id,
+        **({"keyword_terms": terms} if terms else {}),
     }
     (out / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=2))
     (out / MANIFEST).write_text(
@@ -78,7 +82,7 @@ def quantize(
     }
 
 
-def _to_openvino(model: Any, samples: list[dict[str, Any]]) -> "ov.Model":
+def to_openvino(model: Any, samples: list[dict[str, Any]]) -> "ov.Model":
     """The model's graph, (input_ids, attention_mask) -> logits, of any batch and length."""
     import openvino as ov
     import torch

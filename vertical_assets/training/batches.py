@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 
 from vertical_assets.batching import batches_of_epoch, draw_by_group, packs_of_epoch
+from vertical_assets.corpus.cleaning.terms import OF_NO_TERM, Terms, keyword_mask
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -22,15 +23,22 @@ TEXTS_AT_ONCE = 8192  # tokenized together: memory does not grow with the corpus
 class Tokenized:
     """Token ids of texts, as lists of unequal length, with the special tokens.
 
-    `ids` is an Arrow array of lists of int32: in memory, or mapped from a file.
+    `ids` is an Arrow array of lists of int32: in memory, or mapped from a file. `kinds`, one number
+    per token of all texts, tells which are of a domain term, where the model wants to know.
     """
 
-    def __init__(self, ids: "Sequence[Sequence[int]] | pa.LargeListArray", pad_id: int) -> None:
+    def __init__(
+        self,
+        ids: "Sequence[Sequence[int]] | pa.LargeListArray",
+        pad_id: int,
+        kinds: np.ndarray | None = None,
+    ) -> None:
         if not isinstance(ids, pa.Array):
             ids = pa.array(ids, pa.large_list(pa.int32()))
         self.ids, self.pad_id = ids, pad_id
         self._offsets = ids.offsets.to_numpy()
         self._tokens = ids.values.to_numpy()
+        self._kinds = kinds
 
     @property
     def lengths(self) -> np.ndarray:
@@ -38,17 +46,26 @@ class Tokenized:
 
     def end_to_end(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(token ids of these rows, one after another; tokens of each row)."""
+        places, lengths = self._places(rows)
+        return self._tokens[places], lengths
+
+    def _places(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows = np.asarray(rows)
         starts, lengths = self._offsets[rows], self._offsets[rows + 1] - self._offsets[rows]
-        return self._tokens[np.repeat(starts, lengths) + positions(lengths)], lengths
+        return np.repeat(starts, lengths) + positions(lengths), lengths
 
     def padded(self, rows: Sequence[int] | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """(ids, attention mask), both rows x longest of these rows."""
-        tokens, lengths = self.end_to_end(rows)
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        ids = np.full(mask.shape, self.pad_id, np.int64)
-        ids[mask] = tokens
-        return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+        """(ids, attention mask), both rows x longest of these rows.
+
+        The mask is 0 at padding, 1 at a token, 2 at a token of a term.
+        """
+        places, lengths = self._places(rows)
+        real = np.arange(lengths.max()) < lengths[:, None]
+        ids = np.full(real.shape, self.pad_id, np.int64)
+        ids[real] = self._tokens[places]
+        mask = real.astype(np.int64)
+        mask[real] = OF_NO_TERM if self._kinds is None else self._kinds[places]
+        return torch.from_numpy(ids), torch.from_numpy(mask)
 
     def packed(self, rows: Sequence[int] | np.ndarray) -> tuple[torch.Tensor, ...]:
         """(ids, 1 x tokens; tokens of each row; position of each token in its row, 1 x tokens)."""
@@ -66,7 +83,12 @@ def positions(lengths: np.ndarray) -> np.ndarray:
 
 
 def tokenize(
-    texts: Sequence[str], tokenizer: "Tokenizer", pad_id: int, most: int, cache: Path | None = None
+    texts: Sequence[str],
+    tokenizer: "Tokenizer",
+    pad_id: int,
+    most: int,
+    cache: Path | None = None,
+    terms: Sequence[str] = (),
 ) -> Tokenized:
     """Token ids of each text, cut to `most` tokens.
 
@@ -75,36 +97,57 @@ def tokenize(
         tokenizer: of the checkpoint.
         pad_id: what batches are filled up with.
         most: tokens.
-        cache: folder for a file of these ids, named by tokenizer, texts and `most`; it is mapped
-            into memory, and found again by a resumed run. It is written aside and renamed.
+        cache: folder for a file of these ids, named by tokenizer, texts, terms and `most`; it is
+            mapped into memory, and found again by a resumed run. It is written aside and renamed.
+        terms: of the domain; tokens of one are marked.
     """
     tokenizer.enable_truncation(most)
     tokenizer.no_padding()
     if cache is None:
-        return Tokenized(pa.concat_arrays(list(_tokenized(texts, tokenizer))), pad_id)
+        return _opened(_tokenized(texts, tokenizer, terms), pad_id)
     name = hashlib.sha256(tokenizer.to_str().encode())
-    for text in texts:
-        name.update(text.encode() + b"\0")
+    for kind, lines in ((b"\0", texts), (b"\1", terms)):
+        for line in lines:
+            name.update(line.encode() + kind)
     file = cache / f"{name.hexdigest()[:16]}.tokens.arrow"
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f".{file.name}.{os.getpid()}")
-        schema = pa.schema({"ids": pa.large_list(pa.int32())})
-        whole = pa.concat_arrays(list(_tokenized(texts, tokenizer)))
-        with pa.ipc.new_file(partial, schema) as writer:
-            writer.write(pa.record_batch([whole], schema))
+        whole = _tokenized(texts, tokenizer, terms)
+        with pa.ipc.new_file(partial, whole.schema) as writer:
+            writer.write(whole)
         partial.replace(file)
     with pa.ipc.open_file(pa.memory_map(str(file))) as reader:
-        return Tokenized(reader.get_batch(0)["ids"], pad_id)
+        return _opened(reader.get_batch(0), pad_id)
 
 
-def _tokenized(texts: Sequence[str], tokenizer: "Tokenizer") -> "Iterator[pa.LargeListArray]":
-    kind = pa.large_list(pa.int32())
-    yield pa.array([], kind)
+def _opened(tokens: pa.RecordBatch, pad_id: int) -> Tokenized:
+    kinds = tokens["kinds"].values.to_numpy() if "kinds" in tokens.schema.names else None
+    return Tokenized(tokens["ids"], pad_id, kinds)
+
+
+def _tokenized(
+    texts: Sequence[str], tokenizer: "Tokenizer", terms: Sequence[str]
+) -> pa.RecordBatch:
+    """Columns `ids` and, with terms, `kinds`: a list per text."""
+    types = {"ids": pa.large_list(pa.int32()), "kinds": pa.large_list(pa.int8())}
+    found: dict[str, list[pa.Array]] = {
+        name: [pa.array([], types[name])] for name in (("ids", "kinds") if terms else ("ids",))
+    }
+    find = Terms(terms).occurrences
+    # The fast one leaves out the offsets, which tell what is of a term.
+    encode = tokenizer.encode_batch if terms else tokenizer.encode_batch_fast
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         chosen = list(texts[start : start + TEXTS_AT_ONCE])
-        encodings = tokenizer.encode_batch_fast(chosen)
-        yield pa.array([encoding.ids for encoding in encodings], kind)
+        encodings = encode(chosen)
+        found["ids"].append(pa.array([encoding.ids for encoding in encodings], types["ids"]))
+        if terms:
+            kinds = [
+                keyword_mask(encoding.offsets, find(text))
+                for encoding, text in zip(encodings, chosen, strict=True)
+            ]
+            found["kinds"].append(pa.array(kinds, types["kinds"]))
+    return pa.record_batch({name: pa.concat_arrays(parts) for name, parts in found.items()})
 
 
 class Steps:

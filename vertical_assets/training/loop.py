@@ -30,6 +30,7 @@ from vertical_assets.training.schedules import Rate, Schedule
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+KEYWORD_BIAS = "keyword_bias"  # parameters of keyword attention: new, though inside the encoder
 LAST, BEST = "last.safetensors", "best.safetensors"
 
 Collate = Callable[[np.ndarray], tuple[torch.Tensor, ...]]
@@ -91,15 +92,16 @@ class TrainingModule(pl.LightningModule):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameters by learning rate and regularisation (SPEC M12).
 
-        A new head starts from nothing and may learn faster; a layer may learn more slowly the
-        further down it is. L1 and L2 take matrices only: they would pull biases and norms away
-        from their purpose.
+        A new head, or keyword attention, starts from nothing and may learn faster; a layer may
+        learn more slowly the further down it is. L1 and L2 take matrices only: they would pull
+        biases and norms away from their purpose.
         """
         settings, parts = self.plan.settings, parts_of(self.model)
         above = {
             id(parameter): len(parts) - 1 - number
             for number, part in enumerate(parts)
-            for parameter in part.parameters()
+            for name, parameter in part.named_parameters()
+            if KEYWORD_BIAS not in name
         }
         sparse = {id(parameter) for parameter in parts[0].parameters()}
         groups: dict[tuple[float, bool, bool], list[torch.nn.Parameter]] = {}
@@ -156,10 +158,13 @@ def parts_of(model: "PreTrainedModel") -> list[torch.nn.Module]:
 
 
 def freeze(model: "PreTrainedModel", layers: int) -> None:
-    """Freezes the embeddings and the first `layers` encoder layers (SPEC T6); 0 freezes nothing."""
+    """Freezes the embeddings and the first `layers` encoder layers (SPEC T6), but for keyword
+    attention, which has nothing to keep; 0 freezes nothing.
+    """
     if layers:
         for part in parts_of(model)[: layers + 1]:
-            part.requires_grad_(False)
+            for name, parameter in part.named_parameters():
+                parameter.requires_grad_(KEYWORD_BIAS in name)
 
 
 def set_dropout(model: "PreTrainedModel", share: float | None) -> None:

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from vertical_assets.batching import in_order
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.batches import Steps, Tokenized, tokenize
+from vertical_assets.training.keyword_attention import keyword_terms
 from vertical_assets.training.logs import Watch
 from vertical_assets.training.loop import Plan, TrainingModule, freeze, set_dropout, train
 from vertical_assets.training.packing import allow_packing, blocks_of, first_position
@@ -167,8 +168,9 @@ def tokenized(
     spec: VerticalSpec,
     work: Path | None = None,
 ) -> Tokenized:
-    """Token ids of texts by a checkpoint's tokenizer; kept in the run's folder `work`, if given,
-    unless the vertical is sensitive: what is stored of it is encrypted (SPEC X2).
+    """Token ids of texts by a checkpoint's tokenizer, with the domain terms that it may know; kept
+    in the run's folder `work`, if given, unless the vertical is sensitive: what is stored of it is
+    encrypted (SPEC X2).
     """
     return tokenize(
         texts,
@@ -176,6 +178,7 @@ def tokenized(
         int(tokenizer.pad_token_id or 0),
         spec.model.max_tokens,
         None if spec.sensitive else work,
+        keyword_terms(tokenizer),
     )
 
 
