@@ -131,6 +131,11 @@ class VerticalSpec(Strict):
                 "model.keyword_attention has no terms; list dictionaries under "
                 "'clean.dictionaries' or 'model.keyword_attention.dictionaries'"
             )
+        if keywords and self.pretrain.packing:
+            raise ValueError(
+                "pretrain.packing lays documents end to end without the mask that tells "
+                "model.keyword_attention its terms; set one of them to false"
+            )
         return self
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from vertical_assets.spec.corpus import Dictionary
-from vertical_assets.spec.section import Fraction, Positive, Strict
+from vertical_assets.spec.section import Positive, Strict
 
 Layers = Annotated[
     tuple[Annotated[int, Field(ge=0)], ...],
@@ -50,40 +50,4 @@ class KeywordAttention(Strict):
     @model_validator(mode="after")
     def _rising(self) -> Self:
         rising(self.layers, "model.keyword_attention.layers")
-        return self
-
-
-class Distill(Strict):
-    """A model with fewer layers learns from the one it was cut out of (SPEC M2).
-
-    Sanh et al. 2019 (DistilBERT): temperature 2 and a learning rate of 5e-4 are theirs.
-    """
-
-    epochs: Annotated[float, Field(gt=0)] = 1.0
-    batch_tokens: Positive = 4096
-    learning_rate: Annotated[float, Field(gt=0, le=0.01)] = Field(
-        default=5e-4, description="Fewer than a million records: 0.0005 (M11)."
-    )
-    warmup: Fraction = Field(default=0.06, description="Cold start as share of the steps (T7).")
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    temperature: Annotated[float, Field(gt=0)] = Field(
-        default=2.0, description="Of both models' token probabilities."
-    )
-    alpha_hidden: Annotated[float, Field(ge=0)] = Field(
-        default=1.0, description="Weight of the hidden states' loss."
-    )
-    alpha_output: Annotated[float, Field(ge=0)] = Field(
-        default=1.0,
-        description="Weight of the outputs' loss: masked tokens' probabilities where the base has "
-        "a prediction head, sentence embeddings elsewhere.",
-    )
-    checkpoint_steps: Positive = 50
-
-    @model_validator(mode="after")
-    def _learns_something(self) -> Self:
-        if self.alpha_hidden == self.alpha_output == 0:
-            raise ValueError(
-                "model.distill: alpha_hidden and alpha_output are both 0, so nothing is learnt; "
-                "raise one"
-            )
         return self

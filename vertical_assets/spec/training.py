@@ -4,14 +4,87 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vertical_assets.spec.adaptation import (
-    Distill,
-    KeywordAttention,
-    Layers,
-    PruneVocabulary,
-    rising,
-)
+from vertical_assets.spec.adaptation import KeywordAttention, Layers, PruneVocabulary, rising
 from vertical_assets.spec.section import Fraction, Positive, Strict
+
+
+class Loop(Strict):
+    """What pretraining and fine-tuning have in common (SPEC M11-M13, T6-T8)."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=0.01)] | None = Field(
+        default=None,
+        description="The peak; null chooses by scale (M11): fewer than a million records 0.0005, "
+        "more than ten million 0.005, 0.001 between; less above 20 layers.",
+    )
+    schedule: Literal["cosine", "step"] = Field(
+        default="cosine", description="Cosine to 1/100, or x 0.1 every fifth of the run (T8)."
+    )
+    cold_start: Literal["constant", "linear"] = Field(
+        default="constant",
+        description="A tenth of the learning rate, then all of it (T7); or a linear rise.",
+    )
+    warmup: Fraction = Field(
+        default=0.2, description="Cold start as share of the steps: 10,000 of 50,000 (T7, T8)."
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        default=1e-3, description="L2; the specification's range is 1e-6..1e-3 (M12)."
+    )
+    l1: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="L1, which sets weights to zero; 1e-6..1e-3 (M12)."
+    )
+    l1_on: Literal["embeddings", "all"] = Field(
+        default="embeddings", description="The weights that L1 makes sparse (M12)."
+    )
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="Learning rate of a layer, as multiple of the one above it."
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        default=None, description="Of hidden states and attention; null keeps the base model's."
+    )
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(
+        default=1.0, description="Gradients are clipped to this norm (BERT, 2018); null: not."
+    )
+    head_factor: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="Learning rate of the head, as multiple of the encoder's."
+    )
+    freeze_layers: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="First encoder layers that keep their weights, with the embeddings (T6).",
+    )
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        default="auto", description="bf16 autocast where the device computes in it, else float."
+    )
+    checkpoint_steps: Positive = 50
+
+
+class Distill(Loop):
+    """A model with fewer layers learns from the one it was cut out of (SPEC M2).
+
+    Sanh et al. 2019 (DistilBERT): the temperature 2 is theirs.
+    """
+
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    batch_tokens: Positive = 4096
+    temperature: Annotated[float, Field(gt=0)] = Field(
+        default=2.0, description="Of both models' token probabilities."
+    )
+    alpha_hidden: Annotated[float, Field(ge=0)] = Field(
+        default=1.0, description="Weight of the hidden states' loss."
+    )
+    alpha_output: Annotated[float, Field(ge=0)] = Field(
+        default=1.0,
+        description="Weight of the outputs' loss: masked tokens' probabilities where the base has "
+        "a prediction head, sentence embeddings elsewhere.",
+    )
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> Self:
+        if self.alpha_hidden == self.alpha_output == 0:
+            raise ValueError(
+                "model.distill: alpha_hidden and alpha_output are both 0, so nothing is learnt; "
+                "raise one"
+            )
+        return self
 
 
 class Model(Strict):
@@ -102,55 +175,6 @@ class Model(Strict):
         if isinstance(self.keyword_attention, KeywordAttention):
             return self.keyword_attention
         return KeywordAttention() if self.keyword_attention else None
-
-
-class Loop(Strict):
-    """What pretraining and fine-tuning have in common (SPEC M11-M13, T6-T8)."""
-
-    learning_rate: Annotated[float, Field(gt=0, le=0.01)] | None = Field(
-        default=None,
-        description="The peak; null chooses by scale (M11): fewer than a million records 0.0005, "
-        "more than ten million 0.005, 0.001 between; less above 20 layers.",
-    )
-    schedule: Literal["cosine", "step"] = Field(
-        default="cosine", description="Cosine to 1/100, or x 0.1 every fifth of the run (T8)."
-    )
-    cold_start: Literal["constant", "linear"] = Field(
-        default="constant",
-        description="A tenth of the learning rate, then all of it (T7); or a linear rise.",
-    )
-    warmup: Fraction = Field(
-        default=0.2, description="Cold start as share of the steps: 10,000 of 50,000 (T7, T8)."
-    )
-    weight_decay: Annotated[float, Field(ge=0)] = Field(
-        default=1e-3, description="L2; the specification's range is 1e-6..1e-3 (M12)."
-    )
-    l1: Annotated[float, Field(ge=0)] = Field(
-        default=0.0, description="L1, which sets weights to zero; 1e-6..1e-3 (M12)."
-    )
-    l1_on: Literal["embeddings", "all"] = Field(
-        default="embeddings", description="The weights that L1 makes sparse (M12)."
-    )
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=1.0, description="Learning rate of a layer, as multiple of the one above it."
-    )
-    dropout: Annotated[float, Field(ge=0, lt=1)] | None = Field(
-        default=None, description="Of hidden states and attention; null keeps the base model's."
-    )
-    clip_norm: Annotated[float, Field(gt=0)] | None = Field(
-        default=1.0, description="Gradients are clipped to this norm (BERT, 2018); null: not."
-    )
-    head_factor: Annotated[float, Field(gt=0)] = Field(
-        default=1.0, description="Learning rate of the head, as multiple of the encoder's."
-    )
-    freeze_layers: Annotated[int, Field(ge=0)] = Field(
-        default=0,
-        description="First encoder layers that keep their weights, with the embeddings (T6).",
-    )
-    precision: Literal["auto", "bf16", "fp32"] = Field(
-        default="auto", description="bf16 autocast where the device computes in it, else float."
-    )
-    checkpoint_steps: Positive = 50
 
 
 class Pretrain(Loop):

@@ -39,14 +39,14 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         name: [spec.name, name]
         for name in ("dedup_corpus", "labeled_set", "pretrained_ckpt", "finetuned_ckpt")
     }
-    base = {"package": spec.model.package, "path": spec.model.path}.get(spec.model.base)
-    base_name = f"{spec.model.base} {base}" if base else spec.model.base
-
     pretrained = spec.asset(
         STAGE,
         "pretrained_ckpt",
         version=VERSION,
-        reads=["model", "pretrain", "split", "seed"],
+        reads=[
+            *("model", "pretrain", "split", "seed"),
+            *(["clean"] if spec.model.keywords else []),  # the terms, and how they are written
+        ],
         kinds={"pytorch", "lightning", "huggingface"},
     )
     finetuned = spec.asset(
@@ -57,17 +57,25 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         kinds={"pytorch", "lightning", "huggingface"},
     )
 
+    distillation_check = dg.AssetCheckSpec(
+        "distillation_loss_falls",
+        asset=key["pretrained_ckpt"],
+        description="After distillation, the cut model is closer to the whole one.",
+    )
+
     @dg.asset(
         **pretrained,
-        description=f"The base model ({base_name}), adapted to the domain by masked-language-model "
-        "training on the corpus without the test split (SPEC T5). A Hugging Face directory.",
+        description=f"The base model ({spec.model.described}), adapted to the domain by masked-"
+        "language-model training on the corpus without the test split (SPEC T5). A Hugging Face "
+        "directory.",
         ins={"dedup_corpus": dg.AssetIn(key["dedup_corpus"])},
         check_specs=[
             dg.AssetCheckSpec(
                 "held_out_loss_falls",
                 asset=key["pretrained_ckpt"],
                 description="The masked-token loss on held-out documents is lower than before.",
-            )
+            ),
+            *([distillation_check] if spec.model.distill else []),
         ],
         pool=POOL,
         required_resource_keys={"mlflow"},
@@ -104,14 +112,42 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 origin = prepare_base(spec, texts, work / "base")
             except BaseModelError as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
-            result = pretrain(
-                origin.path, texts, spec, work, watching(context, spec, "pretrained_ckpt")
-            )
+            base, facts, shown = origin.path, dict(origin.facts), {}
+            checks = []
+            if spec.model.distill and origin.teacher:
+                from vertical_assets.training.distillation import distill
+
+                taught = distill(
+                    origin.teacher,
+                    base,
+                    texts,
+                    spec,
+                    work / "distillation",
+                    watching(context, spec, "pretrained_ckpt"),
+                )
+                base = taught.path
+                facts |= taught.losses
+                run.log_metrics(taught.losses)
+                shown["distillation_curve"] = picture(
+                    curves(loss_curves(taught.log), "step", "distillation loss"),
+                    "distillation curve",
+                )
+                checks.append(
+                    check(
+                        "distillation_loss_falls",
+                        taught.after.total < taught.before.total,
+                        f"held-out loss {taught.before.total:.3f} before, "
+                        f"{taught.after.total:.3f} after",
+                        severity=dg.AssetCheckSeverity.WARN,
+                        **taught.losses,
+                    )
+                )
+            result = pretrain(base, texts, spec, work, watching(context, spec, "pretrained_ckpt"))
             metrics = {"loss_before": result.loss_before, "loss_after": result.loss_after}
             run.log_metrics(metrics)
             run.log_param("learning_rate", result.facts["learning_rate"])
             log_curve(result.log)
-            facts = {**origin.facts, **result.facts}
+            facts |= result.facts
             write_checkpoint(
                 Path(folder),
                 result.model,
@@ -131,11 +167,14 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                     severity=dg.AssetCheckSeverity.WARN,
                     loss_before=result.loss_before,
                     loss_after=result.loss_after,
-                )
+                ),
+                *checks,
             ],
             metadata={
                 **facts,
                 **metrics,
+                **shown,
+                "adaptation": dg.MetadataValue.md(markdown_table(origin.sizes)),
                 "loss_curve": picture(
                     curves(loss_curves(result.log), "step", "masked-token loss"),
                     "loss curve",

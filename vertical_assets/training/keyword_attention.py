@@ -121,6 +121,11 @@ class KeywordBertModel(_Initialised, BertModel):
         Raises:
             ValueError: a mask of another form, which can't tell terms.
         """
+        if "blocks" in kwargs:
+            raise ValueError(
+                "keyword attention reads terms from a mask of rows x width, which packed documents "
+                "have not; set pretrain.packing to false"
+            )
         if attention_mask is None:
             given = input_ids if input_ids is not None else kwargs["inputs_embeds"]
             attention_mask = torch.ones(given.shape[:2], dtype=torch.long, device=given.device)
