@@ -152,7 +152,9 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 Path(folder),
                 result.model,
                 result.tokenizer,
-                manifest_of(spec, "pretrained_ckpt", inputs, metrics, **facts),
+                manifest_of(
+                    spec, "pretrained_ckpt", inputs, metrics, **facts, adaptation=origin.sizes
+                ),
                 result.log,
             )
             staged = stage_directory(store_root(), Path(folder))

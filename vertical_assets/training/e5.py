@@ -231,7 +231,7 @@ def convert(
     _write_json(out_dir / "tokenizer_config.json", tokenizer_config)
     return {
         "vocab": vocab,
-        "full_vocab": len(names),
+        "full_vocab": packed.vocab,
         "layers": len(layers),
         "parameters": sum(tensor.size for tensor in tensors.values()),
         "embedding_parameters": vocab * width,

@@ -98,6 +98,19 @@ def test_only_e5_small_is_pruned_unasked() -> None:
     assert spec_of(base="path", path="x").model.pruning is None
 
 
+def test_dictionaries_are_read_by_keyword_attention_only(bert: Path) -> None:
+    """An edit of them makes the pretrained model stale where it attends to their terms."""
+    from vertical_assets.training.assets import build_assets
+
+    def code_version(terms: str, keyword_attention: bool) -> str | None:
+        model = {"base": "path", "path": str(bert), "keyword_attention": keyword_attention}
+        spec = VerticalSpec(**tiny(model=model, clean={"dictionaries": [{"path": terms}]}))
+        return next(iter(build_assets(spec)[0].specs)).code_version
+
+    assert code_version("a.txt", False) == code_version("b.txt", False)
+    assert code_version("a.txt", True) != code_version("b.txt", True)
+
+
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The hub's cache, on a machine without a connection."""
