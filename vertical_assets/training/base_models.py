@@ -159,10 +159,10 @@ def _from_hub(name: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES)))
     except Exception as error:  # the client, the network and the name: one remedy for all
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise BaseModelError(
             f"model.name {name!r} (revision {revision or 'main'}) is not in the cache and can't be "
-            f"fetched from the hub: {reason} Correct the name; or build once with a connection, "
+            f"fetched from the hub: {reason}. Correct the name; or build once with a connection, "
             "after which the cache serves; or put the model's directory here and use base 'path'"
         ) from error
 
