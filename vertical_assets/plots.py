@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,3 +106,32 @@ def scatter(x: Sequence[float], y: Sequence[float], x_label: str, y_label: str) 
     axes.plot(ends, ends, color=GREY, linewidth=1)
     axes.set(xlabel=x_label, ylabel=y_label)
     return _png(figure)
+
+
+def word_map(places: np.ndarray, words: Sequence[str]) -> bytes:
+    """Words at their places in the plane, words x 2."""
+    figure = _figure(8.0, 6.0)
+    axes = figure.subplots()
+    axes.scatter(places[:, 0], places[:, 1], s=9, color=BLUE)
+    for (x, y), word in zip(places, words, strict=True):
+        axes.annotate(
+            word,
+            (x, y),
+            xytext=(3, 2),
+            textcoords="offset points",
+            fontsize=8,
+            fontfamily=_fonts(),
+        )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return _png(figure)
+
+
+@lru_cache(maxsize=1)
+def _fonts() -> list[str]:
+    """matplotlib's own font, and one with Chinese characters where there is one."""
+    from matplotlib import font_manager
+
+    known = {font.name for font in font_manager.fontManager.ttflist}
+    eastern = sorted(name for name in known if "CJK" in name or "WenQuanYi" in name)
+    return ["DejaVu Sans", *eastern[:1]]

@@ -16,7 +16,7 @@ from vertical_assets.store import Directory, Table
 from vertical_assets.store.encryption import reading
 from vertical_assets.store.versions import MANIFEST, PARTS, POINTER, current, local_directory
 
-ID_COLUMNS = ("doc_id", "item_id", "dropped_id", "kept_id")
+ID_COLUMNS = ("doc_id", "item_id", "origin_id", "dropped_id", "kept_id")
 
 
 @dataclass(frozen=True)

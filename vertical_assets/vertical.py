@@ -8,12 +8,13 @@ from pydantic import BaseModel
 from vertical_assets import automation
 from vertical_assets.corpus import assets as corpus
 from vertical_assets.evaluation import assets as evaluation
+from vertical_assets.features import assets as features
 from vertical_assets.labels import assets as labels
 from vertical_assets.release import assets as release
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training import assets as training
 
-STAGES = (corpus, labels, training, evaluation, release)  # in the order that data flows
+STAGES = (corpus, labels, features, training, evaluation, release)  # in the order that data flows
 
 
 class VerticalComponent(dg.Component):

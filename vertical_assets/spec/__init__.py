@@ -19,6 +19,7 @@ from vertical_assets.spec.corpus import (
     Source,
     SpotCheck,
 )
+from vertical_assets.spec.features import THESAURI, Features
 from vertical_assets.spec.labels import (
     Agreement,
     Annotation,
@@ -37,6 +38,7 @@ __all__ = [
     "Dedup",
     "Deidentify",
     "Evaluate",
+    "Features",
     "Finetune",
     "Model",
     "Pretrain",
@@ -50,6 +52,10 @@ __all__ = [
     "TaskKind",
     "VerticalSpec",
 ]
+
+
+# Kinds of tasks whose gold labels speak of the text as a whole.
+SURVIVES_TRANSLATION = ("classification", "multi_label", "regression")
 
 
 class Evaluate(Strict):
@@ -84,6 +90,7 @@ class VerticalSpec(Strict):
     annotation: Annotation
     agreement: Agreement = Agreement()
     split: Split = Split()
+    features: Features = Features()
     model: Model
     pretrain: Pretrain = Pretrain()
     finetune: Finetune = Finetune()
@@ -135,6 +142,25 @@ class VerticalSpec(Strict):
             raise ValueError(
                 "pretrain.packing lays documents end to end without the mask that tells "
                 "model.keyword_attention its terms; set one of them to false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _texts_can_be_augmented(self) -> Self:
+        augment = self.features.augment
+        if augment is None:
+            return self
+        synonyms = augment.synonyms
+        if synonyms and synonyms.thesaurus is None and self.language not in THESAURI:
+            raise ValueError(
+                f"features.augment.synonyms has no thesaurus of its own for {self.language!r}; "
+                "name one under 'thesaurus', or leave 'synonyms' out"
+            )
+        if augment.back_translation and self.task.kind not in SURVIVES_TRANSLATION:
+            raise ValueError(
+                f"features.augment.back_translation rewrites the text, and the spans of a task of "
+                f"kind {self.task.kind!r} would point nowhere; leave it out (synonyms, swap and "
+                "delete keep spans)"
             )
         return self
 

@@ -156,6 +156,14 @@ LABELED = pa.schema(
     ]
 )
 
+AUGMENTED = pa.schema(
+    [
+        *(field for field in LABELED if field.name != "method"),
+        _field("method", pa.string(), "synonyms | swap | delete | back_translation (D11, D12)"),
+        _field("origin_id", pa.string(), "The training item that it was made from"),
+    ]
+)
+
 ADJUDICATION = pa.schema(
     [
         _field("item_id", pa.string(), "The disputed document's doc_id"),

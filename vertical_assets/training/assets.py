@@ -49,6 +49,9 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         ],
         kinds={"pytorch", "lightning", "huggingface"},
     )
+    augmented = (
+        {"augmented_set": dg.AssetIn([spec.name, "augmented_set"])} if spec.features.augment else {}
+    )
     finetuned = spec.asset(
         STAGE,
         "finetuned_ckpt",
@@ -189,6 +192,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         ins={
             "pretrained_ckpt": dg.AssetIn(key["pretrained_ckpt"]),
             "labeled_set": dg.AssetIn(key["labeled_set"]),
+            **augmented,
         },
         check_specs=[
             dg.AssetCheckSpec(
@@ -202,7 +206,10 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         required_resource_keys={"mlflow"},
     )
     def finetuned_ckpt(
-        context: dg.AssetExecutionContext, pretrained_ckpt: Directory, labeled_set: Table
+        context: dg.AssetExecutionContext,
+        pretrained_ckpt: Directory,
+        labeled_set: Table,
+        **features: Table,
     ):
         """The vertical's model: the adapted encoder with a classification head (SPEC T6-T9).
 
@@ -210,6 +217,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         """
         from collections import Counter
 
+        from vertical_assets.features.augmentation import with_augmented
         from vertical_assets.labels.splits import TRAIN, VALIDATION, items_of
         from vertical_assets.plots import curves
         from vertical_assets.store.versions import stage_directory
@@ -225,6 +233,9 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             "pretrained_ckpt": pretrained_ckpt.path.name,
             "labeled_set": labeled_set.version,
         }
+        if augmented_set := features.get("augmented_set"):
+            labeled = with_augmented(labeled, augmented_set.read())
+            inputs["augmented_set"] = augmented_set.version
         work = work_folder(spec, "finetuned_ckpt", finetuned["code_version"], inputs)
         with (
             tracked(

@@ -123,7 +123,7 @@ def read_dictionary(dictionary: Dictionary, data: UPath) -> dict[str, int | None
     Raises:
         SourceError: naming file, line and remedy.
     """
-    file, key = _file_of(dictionary, data)
+    file, key = dictionary_file(dictionary, data)
     try:
         with file.open("rb") as opened:
             content = opened.read()
@@ -156,7 +156,7 @@ def read_dictionary(dictionary: Dictionary, data: UPath) -> dict[str, int | None
     return terms
 
 
-def _file_of(dictionary: Dictionary, data: UPath) -> tuple[UPath, str]:
+def dictionary_file(dictionary: Dictionary, data: UPath) -> tuple[UPath, str]:
     if dictionary.package is not None:
         found = find_spec(dictionary.package)  # not imported: only its files are read
         if found is None or not found.submodule_search_locations:

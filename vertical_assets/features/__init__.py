@@ -1,0 +1,1 @@
+"""Features of labelled texts and of the corpus: augmented rows, TF-IDF, word vectors."""
