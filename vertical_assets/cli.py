@@ -1,4 +1,4 @@
-"""The command line: `vertical-assets build | status | trace | forget | keys`.
+"""The command line: `vertical-assets build | status | trace | forget | ablate | keys`.
 
 It works on the same Dagster instance as the UI.
 """
@@ -124,6 +124,70 @@ def forget(doc_id: str, reason: str | None) -> None:
                 console.print(f"Now run: vertical-assets build {name}")
                 return
     raise click.ClickException(f"no source of any vertical has a document {doc_id!r}")
+
+
+@main.command()
+@click.argument("vertical")
+@click.option(
+    "--switch",
+    "switches",
+    multiple=True,
+    default=["all"],
+    help="What is switched off and on, e.g. augmentation; may be given again. All by default.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The table's Parquet file.")
+def ablate(vertical: str, switches: tuple[str, ...], out: Path | None) -> None:
+    """Train VERTICAL's model with and without a part of it, and print what each part is worth.
+
+    Reads the vertical's current labelled set and corpus; its own results stay as they are.
+    """
+    import tempfile
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from upath import UPath
+
+    from vertical_assets.corpus.reading.sources import SourceError, drop_folder, work_folder
+    from vertical_assets.evaluation import ablation
+    from vertical_assets.store import Table, store_root
+    from vertical_assets.store.atomic import replace
+    from vertical_assets.store.versions import current, local_directory
+
+    known = list(ablation.SWITCHES)
+    if unknown := sorted(set(switches) - {"all", *known}):
+        raise click.ClickException(
+            f"there is no switch {unknown[0]!r}; there are: all, {', '.join(known)}"
+        )
+    spec = open_targets(vertical)[0].spec
+    folder = store_root() / vertical
+    work = work_folder(vertical)
+    work.mkdir(parents=True, exist_ok=True)
+    rows = []
+    try:
+        columns = ["doc_id", "text", "meta", "cluster_id"]
+        inputs = ablation.Inputs(
+            labeled=Table((current(folder / "labeled_set"),)).read(),
+            corpus=Table((current(folder / "dedup_corpus"),)).read(columns),
+            pretrained=local_directory(current(folder / "pretrained_ckpt")),
+            data=drop_folder(vertical),
+        )
+        with tempfile.TemporaryDirectory(dir=work) as scratch:
+            chosen = known if "all" in switches else switches
+            for row in ablation.ablate(spec, chosen, inputs, Path(scratch)):
+                console.print(f"{row['switch']}: {row['variant']} done in {row['seconds']:.0f} s")
+                rows.append(row)
+    except (FileNotFoundError, SourceError) as error:
+        raise click.ClickException(str(error)) from error
+    grid = Grid(*ablation.ABLATION.names, title=vertical, title_justify="left")
+    for row in rows:
+        grid.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
+    console.print(grid)
+    file = out or Path("data/ablations") / f"{vertical}.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, ablation.ABLATION), sink)
+    replace(UPath(file), sink.getvalue().to_pybytes())
+    console.print(f"The table is in {file}.")
 
 
 @main.group()

@@ -43,18 +43,15 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     )
     def augmented_set(labeled_set: Table):
         """New training rows, each with the training item that it was made from (SPEC D11, D12)."""
-        from vertical_assets.corpus.cleaning.segmentation import Segmenter, domain_terms
         from vertical_assets.corpus.reading.sources import SourceError, drop_folder
-        from vertical_assets.features.augmentation import Words, augment, strays, with_augmented
-        from vertical_assets.features.stop_words import stop_words
-        from vertical_assets.features.thesauri import open_thesaurus
+        from vertical_assets.features.augmentation import augment, strays, with_augmented, words_of
         from vertical_assets.labels.splits import find_leakage
         from vertical_assets.store.contracts import AUGMENTED
         from vertical_assets.store.tables import stage_table
 
         settings = spec.features.augment
         assert settings is not None
-        labeled, data = labeled_set.read(), drop_folder(spec.name)
+        labeled = labeled_set.read()
         translate = None
         if (back := settings.back_translation) is not None:
             from vertical_assets.features.back_translation import TranslationError, back_translate
@@ -66,13 +63,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                     raise dg.Failure(str(error), allow_retries=False) from error
 
         try:
-            words = Words(
-                Segmenter(domain_terms(spec.clean, data)),
-                open_thesaurus(settings.synonyms, spec.language, data)
-                if settings.synonyms
-                else None,
-                stop_words([spec.language]) if settings.synonyms else frozenset(),
-            )
+            words = words_of(spec, drop_folder(spec.name))
         except SourceError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         made = augment(labeled, spec, words, translate)

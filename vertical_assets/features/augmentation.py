@@ -15,12 +15,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
+from upath import UPath
 
-from vertical_assets.corpus.cleaning.segmentation import Segmenter
+from vertical_assets.corpus.cleaning.segmentation import Segmenter, domain_terms
 from vertical_assets.corpus.dedup.dedup import normalize
 from vertical_assets.features.edits import Edit, Word, apply, deleted, free_words, swapped
 from vertical_assets.features.nearness import matches
-from vertical_assets.features.thesauri import Synonymous
+from vertical_assets.features.stop_words import stop_words
+from vertical_assets.features.thesauri import Synonymous, open_thesaurus
 from vertical_assets.labels.splits import TRAIN, held_out
 from vertical_assets.labels.targets import Span
 from vertical_assets.spec import VerticalSpec
@@ -48,6 +50,24 @@ class Words:
     segmenter: Segmenter
     thesaurus: Synonymous | None = None
     stop_words: Collection[str] = frozenset()
+
+
+def words_of(spec: VerticalSpec, data: UPath) -> Words:
+    """What the section `features.augment` needs of the vertical's language and dictionaries.
+
+    Args:
+        spec: sections `features.augment`, `clean`, `language`.
+        data: the vertical's drop folder.
+
+    Raises:
+        SourceError: a dictionary, a thesaurus or the stop words can't be read.
+    """
+    segmenter = Segmenter(domain_terms(spec.clean, data))
+    synonyms = spec.features.augment and spec.features.augment.synonyms
+    if not synonyms:
+        return Words(segmenter)
+    thesaurus = open_thesaurus(synonyms, spec.language, data)
+    return Words(segmenter, thesaurus, stop_words([spec.language]))
 
 
 @dataclass(frozen=True)

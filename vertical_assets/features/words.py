@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import pyarrow as pa
@@ -63,8 +64,11 @@ class Cutter:
         """The words of each text, white space and signs included."""
         if not self.segment:
             return [text.split(" ") for text in texts]
-        segmenter = Segmenter(self.terms)
-        return [segmenter.segment(text) for text in texts]
+        return [self._segmenter.segment(text) for text in texts]
+
+    @cached_property
+    def _segmenter(self) -> Segmenter:
+        return Segmenter(self.terms)
 
     def as_json(self) -> dict[str, Any]:
         return {"terms": sorted(self.terms), "segment": self.segment}

@@ -1,0 +1,92 @@
+"""Ablation: the same training with and without a switch, in a scratch folder."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from upath import UPath
+
+from vertical_assets.evaluation.ablation import ABLATION, SWITCHES, Inputs, ablate, changed
+from vertical_assets.labels.splits import split_of
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.store.contracts import LABELED
+from vertical_assets.training.base_models import prepare_base
+from vertical_assets_tests.conftest import reviews, tiny
+
+TINY: dict[str, Any] = {
+    "model": {"base": "scratch", "layers": [0, 1], "hidden_size": 32, "vocabulary": 300,
+              "max_tokens": 16},
+    "pretrain": {"epochs": 0.2, "batch_tokens": 1024},
+    "finetune": {"epochs": 1, "batch_tokens": 1024},
+    "features": {"augment": {"swap": {}, "delete": {}}},
+}  # fmt: skip
+SPEC = VerticalSpec(**tiny(**TINY))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    rows = reviews(80)
+    labeled = [
+        {
+            "item_id": row["id"],
+            "text": row["text"],
+            "task": "sentiment",
+            "label": row["sentiment"],
+            "confidence": 1.0,
+            "n_annotators": 3,
+            "method": "majority",
+            "split": split_of(row["id"], SPEC),
+            "cluster_id": row["id"],
+        }
+        for row in rows
+    ]
+    corpus = {
+        "doc_id": [row["id"] for row in rows],
+        "text": [row["text"] for row in rows],
+        "meta": ["{}"] * len(rows),
+        "cluster_id": [row["id"] for row in rows],
+    }
+    folder = tmp_path_factory.mktemp("base")
+    base = prepare_base(SPEC, corpus["text"], folder)
+    return Inputs(
+        pa.Table.from_pylist(labeled, LABELED), pa.table(corpus), base.path, UPath(folder)
+    )
+
+
+def test_every_switch_gives_its_variants(inputs: Inputs, tmp_path: Path) -> None:
+    before = {file: file.read_bytes() for file in inputs.pretrained.iterdir()}
+    rows = list(ablate(SPEC, list(SWITCHES), inputs, tmp_path))
+    assert pa.Table.from_pylist(rows, ABLATION).num_rows == 6
+    found = {(row["switch"], row["variant"]): row for row in rows}
+    assert list(found) == [
+        ("augmentation", "off"),
+        ("augmentation", "on"),
+        ("freezing", "no layer frozen"),
+        ("freezing", "1 of 2 layers frozen"),
+        ("layers", "all layers"),
+        ("layers", "2 layers"),
+    ]
+    items = {name: row["train_items"] for (_, name), row in found.items()}
+    assert items["on"] > items["off"] == inputs.labeled["split"].to_pylist().count("train")
+    trained = {name: row["trained_parameters"] for (_, name), row in found.items()}
+    assert trained["1 of 2 layers frozen"] < trained["no layer frozen"]
+    sizes = {name: row["parameters"] for (_, name), row in found.items()}
+    assert sizes["all layers"] > sizes["2 layers"]
+    # The vertical as it is stands in all three switches, and is trained once.
+    same = [("augmentation", "on"), ("freezing", "no layer frozen"), ("layers", "2 layers")]
+    assert len({found[key]["seconds"] for key in same}) == 1
+    assert all(0 <= row["test_f1_macro"] <= 1 for row in rows)
+    assert {file: file.read_bytes() for file in inputs.pretrained.iterdir()} == before
+
+
+def test_layers_are_halved_where_the_vertical_keeps_all() -> None:
+    whole = changed(SPEC, {"model.layers": None, "finetune.freeze_layers": 4})
+    fewer = SWITCHES["layers"](whole, 12)["6 layers"]
+    assert fewer.model.layers == (0, 2, 4, 6, 8, 10)  # SPEC M2: from 12 to 6
+    assert fewer.finetune.freeze_layers == 2
+
+
+def test_a_variant_is_validated_like_a_vertical() -> None:
+    with pytest.raises(ValueError, match="more than the 2 layers"):
+        changed(SPEC, {"finetune.freeze_layers": 3})
