@@ -78,6 +78,7 @@ def train(folder: Path, lexicon: dict[str, str]) -> str:
         model(**{name: values[rows] for name, values in batch.items()}).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+        model.model.shared.weight.data[pad] = 0  # Marian's decoder starts from zeros
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
