@@ -128,9 +128,17 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         for batch in dedup_corpus.batches(["words", "source"]):
             words = map(content_words, batch["words"].to_pylist())
             by_source.add(fitted.transform_words(words), batch["source"].to_pylist())
-        labeled = labeled_set.read(["text", "label", "split"])
-        training = labeled.filter(pc.equal(labeled["split"], TRAIN)).drop_null()
-        by_class.add(fitted.transform(training["text"].to_pylist()), training["label"].to_pylist())
+        labeled = labeled_set.read()
+        labelled_texts = [
+            (row["text"], label)
+            for row in labeled.filter(pc.equal(labeled["split"], TRAIN)).to_pylist()
+            for label in row.get("labels") or [row["label"]]
+            if label is not None
+        ]
+        by_class.add(
+            fitted.transform([text for text, _ in labelled_texts]),
+            [label for _, label in labelled_texts],
+        )
         pages = {}
         for by, means in (("source", by_source), ("class", by_class)):
             rows = [{by: group, "terms": ", ".join(terms)} for group, terms in means.top().items()]

@@ -21,7 +21,7 @@ from vertical_assets.features.augmentation import (
 )
 from vertical_assets.features.nearness import matches
 from vertical_assets.labels.splits import TRAIN, find_leakage, items_of
-from vertical_assets.spec import VerticalSpec
+from vertical_assets.spec import Task, VerticalSpec
 from vertical_assets.store.contracts import LABELED
 from vertical_assets_tests.conftest import tiny
 
@@ -190,3 +190,12 @@ def test_mistakes_are_named_when_the_vertical_is_loaded(
 ) -> None:
     with pytest.raises(ValidationError, match=says):
         VerticalSpec(**tiny(language=language, features={"augment": augmentation}))
+
+
+@pytest.mark.parametrize("kind", ["entities", "question_answering"])
+def test_back_translation_is_refused_where_labels_are_places_in_the_text(kind: str) -> None:
+    task = Task.model_construct(name="t", kind=kind, labels={"a": "one", "b": "other"})
+    asked = {"augment": {"back_translation": {"forward": "x", "backward": "y"}}}
+    with pytest.raises(ValidationError, match=f"of kind '{kind}' would point nowhere; leave it"):
+        VerticalSpec(**{**tiny(language="en", features=asked), "task": task})
+    VerticalSpec(**{**tiny(features={"augment": {"swap": {}}}), "task": task})
