@@ -174,7 +174,10 @@ def ablate(vertical: str, switches: tuple[str, ...], out: Path | None) -> None:
         with tempfile.TemporaryDirectory(dir=work) as scratch:
             chosen = known if "all" in switches else switches
             for row in ablation.ablate(spec, chosen, inputs, Path(scratch)):
-                console.print(f"{row['switch']}: {row['variant']} done in {row['seconds']:.0f} s")
+                console.print(
+                    f"{row['switch']}, {row['variant']}: test macro F1 {row['test_f1_macro']:.4f}, "
+                    f"trained in {row['seconds']:.0f} s"
+                )
                 rows.append(row)
     except (FileNotFoundError, SourceError) as error:
         raise click.ClickException(str(error)) from error

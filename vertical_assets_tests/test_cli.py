@@ -1,4 +1,4 @@
-"""`vertical-assets keys`, as a user runs it."""
+"""`vertical-assets keys` and `ablate`, as a user runs them."""
 
 from vertical_assets_tests.conftest import Project
 
@@ -14,3 +14,9 @@ def test_a_key_is_made_once_and_rotated(project: Project) -> None:
     rotated = project.command("keys", "rotate")
     assert rotated.returncode == 0, rotated.stderr
     assert rotated.stdout.count("file") == 2  # the new key, and the one it retires
+
+
+def test_an_unknown_switch_is_answered_with_those_there_are(project: Project) -> None:
+    result = project.command("ablate", "tiny", "--switch", "wrong")
+    assert result.returncode == 1
+    assert "there is no switch 'wrong'; there are: all, augmentation, freezing" in result.stderr
