@@ -158,6 +158,7 @@ def ablate(vertical: str, switches: tuple[str, ...], out: Path | None) -> None:
         raise click.ClickException(
             f"there is no switch {unknown[0]!r}; there are: all, {', '.join(known)}"
         )
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # a new head is meant, not a mistake
     spec = open_targets(vertical)[0].spec
     folder = store_root() / vertical
     work = work_folder(vertical)
