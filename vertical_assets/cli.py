@@ -180,7 +180,7 @@ def ablate(vertical: str, switches: tuple[str, ...], out: Path | None) -> None:
                     f"trained in {row['seconds']:.0f} s"
                 )
                 rows.append(row)
-    except (FileNotFoundError, SourceError) as error:
+    except (FileNotFoundError, SourceError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     grid = Grid(*ablation.ABLATION.names, title=vertical, title_justify="left")
     for row in rows:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from upath import UPath
 
-from vertical_assets.evaluation.metrics import MAIN, classification_rows
+from vertical_assets.evaluation.metrics import macro_f1
 from vertical_assets.labels.splits import (
     TEST,
     TRAIN,
@@ -138,7 +138,15 @@ def ablate(
         switches: names in SWITCHES.
         inputs: what the vertical has.
         scratch: where everything is made.
+
+    Raises:
+        ValueError: the vertical's task is not classification.
     """
+    if spec.task.kind != "classification":
+        raise ValueError(
+            f"ablations compare macro F1 of classifiers; the task of {spec.name!r} is of kind "
+            f"{spec.task.kind!r}"
+        )
     depth = int(json.loads((inputs.pretrained / "config.json").read_text())["num_hidden_layers"])
     pretrained = {spec.digest(PRETRAINED): inputs.pretrained}
     known: dict[str, dict[str, Any]] = {}
@@ -221,5 +229,4 @@ def _with_features(spec: VerticalSpec, inputs: Inputs) -> pa.Table:
 def _score(found: pa.Table, split: str, spec: VerticalSpec) -> float:
     chosen = found.filter(pc.equal(found["split"], split))
     gold, predicted = chosen["label"].to_pylist(), chosen["predicted"].to_pylist()
-    rows = classification_rows("variant", split, gold, predicted, spec.labels)
-    return next(float(row["value"]) for row in rows if row["metric"] == MAIN)
+    return macro_f1(gold, predicted, spec.labels)

@@ -21,7 +21,7 @@ from vertical_assets.features.augmentation import (
 )
 from vertical_assets.features.nearness import matches
 from vertical_assets.labels.splits import TRAIN, find_leakage, items_of
-from vertical_assets.spec import Task, VerticalSpec
+from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import LABELED
 from vertical_assets_tests.conftest import tiny
 
@@ -154,7 +154,7 @@ def test_near_matches_are_those_of_a_comparison_of_all_pairs(
 def test_augmented_rows_join_the_training_split_only() -> None:
     table = labeled([(TEXTS[0], "train"), (TEXTS[1], "test")])
     made = augment(table, spec(**ALL), WORDS).rows
-    joined = with_augmented(table.select(["text", "label", "split", "cluster_id"]), made)
+    joined = with_augmented(table, made)
     assert items_of(joined, "train").texts == [TEXTS[0], *made["text"].to_pylist()]
     assert items_of(joined, "test") == items_of(table, "test")
     assert find_leakage(with_augmented(table, made), spec(**ALL)).total == 0
@@ -192,11 +192,25 @@ def test_mistakes_are_named_when_the_vertical_is_loaded(
         VerticalSpec(**tiny(language=language, features={"augment": augmentation}))
 
 
-@pytest.mark.parametrize("kind", ["entities", "question_answering"])
-def test_back_translation_is_refused_where_labels_are_places_in_the_text(kind: str) -> None:
-    values: dict[str, Any] = {"name": "t", "kind": kind, "labels": {"a": "one", "b": "other"}}
-    task = Task.model_construct(**values)
+ENTITIES = {"name": "t", "kind": "entities", "labels": {"drug": "a medicine", "who": "a person"}}
+ANSWERS = {"name": "t", "kind": "question_answering"}
+
+
+@pytest.mark.parametrize("task", [ENTITIES, ANSWERS], ids=lambda task: task["kind"])
+def test_back_translation_is_refused_where_labels_are_places_in_the_text(
+    task: dict[str, Any],
+) -> None:
     asked = {"augment": {"back_translation": {"forward": "x", "backward": "y"}}}
-    with pytest.raises(ValidationError, match=f"of kind '{kind}' would point nowhere; leave it"):
-        VerticalSpec(**{**tiny(language="en", features=asked), "task": task})
-    VerticalSpec(**{**tiny(features={"augment": {"swap": {}}}), "task": task})
+    with pytest.raises(ValidationError, match=f"of kind '{task['kind']}' would point nowhere"):
+        VerticalSpec(**tiny(language="en", features=asked, task=task))
+
+
+def test_gold_spans_move_with_the_text() -> None:
+    asked = VerticalSpec(**tiny(language="en", features={"augment": ALL}, task=ENTITIES))
+    row = labeled([("the old large doctor took aspirin after lunch", "train")]).to_pylist()[0]
+    row |= {"label": None, "spans": [{"start": 26, "end": 33, "label": "drug"}]}
+    made = augment(pa.Table.from_pylist([row], LABELED), asked, WORDS).rows.to_pylist()
+    assert {made_row["method"] for made_row in made} == {"synonyms", "swap", "delete"}
+    for made_row in made:
+        (span,) = made_row["spans"]
+        assert made_row["text"][span["start"] : span["end"]] == "aspirin"
