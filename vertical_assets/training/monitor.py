@@ -1,0 +1,163 @@
+"""Watching the memory of a training (SPEC T1), and what a step really costs, for the plan's page.
+
+Memory in use is looked at after every step; the costs are measured in one early step: peak of
+PyTorch's own allocator and the operations that were dispatched.
+"""
+
+import json
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import psutil
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+MOST_MEMORY = 0.8  # share of a device's memory (SPEC T1)
+USAGE = "usage.json"
+MEASURED_STEP = 2  # the optimizer's states are there from the second step on
+
+log = logging.getLogger(__name__)
+
+
+class MemoryMonitor(Callback):
+    """Highest share of memory in use; above 80 % warns once, in the log and in USAGE."""
+
+    def __init__(self, work: Path, most: float = MOST_MEMORY) -> None:
+        self.path, self.most = work / USAGE, most
+        self.highest = 0.0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        share = memory_share(trainer.strategy.root_device)
+        if share > self.most >= self.highest:
+            log.warning(
+                "%.0f %% of the memory is in use, above %.0f %% (SPEC T1); lower batch_tokens or "
+                "take over what resource_plan proposes",
+                100 * share,
+                100 * self.most,
+            )
+        self.highest = max(self.highest, share)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            note(
+                self.path,
+                memory_share=round(self.highest, 4),
+                memory_alert=self.highest > self.most,
+            )
+
+
+def memory_share(device: torch.device) -> float:
+    """Share of the device's memory in use: of the card by everybody, of RAM by this process."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return 1 - free / total
+    return float(psutil.Process().memory_info().rss / psutil.virtual_memory().total)
+
+
+class StepCost(Callback):
+    """Measures one step: peak bytes of the allocator, weights and optimizer states included, and
+    floating-point operations, with the shape of its batch.
+
+    On a processor the peak is the running sum of PyTorch's allocations, which the profiler reports
+    (not the process' resident memory, which never shrinks and holds libraries and data too).
+    """
+
+    def __init__(self, work: Path) -> None:
+        self.path = work / USAGE
+        self.step = 0
+        self.flops: FlopCounterMode | None = None
+        self.profile: profile | None = None
+        self.running = ExitStack()
+        self.shape: tuple[int, int] = (0, 0)
+        self.held = 0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.step += 1  # of this process: a resumed run measures again
+        if self.step != MEASURED_STEP:
+            return
+        self.shape = (int(batch[0].shape[0]), int(batch[0].shape[1]))
+        self.held = held_bytes(pl_module, trainer.optimizers)
+        if trainer.strategy.root_device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            self.profile = self.running.enter_context(
+                profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+            )
+        self.flops = self.running.enter_context(FlopCounterMode(display=False))
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        if self.flops is None:
+            return
+        flops, profiled = self.flops, self.profile
+        self.close()
+        if profiled is not None:
+            peak = self.held + allocated_peak(profiled)
+        else:
+            peak = torch.cuda.max_memory_allocated()
+        if trainer.is_global_zero:
+            note(
+                self.path,
+                measured_rows=self.shape[0],
+                measured_width=self.shape[1],
+                measured_bytes=peak,
+                measured_flops=flops.get_total_flops(),
+                measured_with_dropout=pl_module.model.training,
+                measured_half=trainer.precision != "32-true",
+                measured_cuda=trainer.strategy.root_device.type == "cuda",
+                measured_checkpointing=getattr(
+                    pl_module.model, "is_activation_checkpointing", False
+                ),
+            )
+
+    def on_exception(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stops measuring."""
+        self.running.close()
+        self.flops = self.profile = None
+
+
+def allocated_peak(finished: profile) -> int:
+    """Highest running sum of allocated bytes in a profile, against its beginning."""
+    result = finished.profiler.kineto_results if finished.profiler is not None else None
+    current = highest = 0
+    events: list[Any] = list(result.events()) if result is not None else []
+    for event in events:
+        if event.name() == "[memory]":
+            current += event.nbytes()
+            highest = max(highest, current)
+    return highest
+
+
+def held_bytes(module: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
+    """Bytes of weights and optimizer states."""
+    states = (
+        value
+        for optimizer in optimizers
+        for state in optimizer.state.values()
+        for value in state.values()
+        if isinstance(value, torch.Tensor) and value.ndim
+    )
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *states))
+
+
+def note(path: Path, **figures: Any) -> None:
+    """Adds figures to a file of them."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**known, **figures}))
+
+
+def usage(work: Path) -> dict[str, Any]:
+    """What was noted of a finished training."""
+    path = work / USAGE
+    return json.loads(path.read_text()) if path.exists() else {}
