@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from vertical_assets.spec.compute import Privacy, Processes, Range, Search
 from vertical_assets.spec.corpus import (
     Clean,
     Dedup,
@@ -42,8 +43,12 @@ __all__ = [
     "Finetune",
     "Model",
     "Pretrain",
+    "Privacy",
+    "Processes",
     "Quantize",
+    "Range",
     "Rules",
+    "Search",
     "Simulate",
     "Source",
     "Split",
@@ -94,6 +99,8 @@ class VerticalSpec(Strict):
     model: Model
     pretrain: Pretrain = Pretrain()
     finetune: Finetune = Finetune()
+    processes: Processes = Processes()
+    search: Search | None = None
     evaluate: Evaluate = Evaluate()
     quantize: Quantize = Quantize()
 
@@ -131,6 +138,17 @@ class VerticalSpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _private_training_is_one_process(self) -> Self:
+        if self.finetune.privacy is not None and (
+            self.processes.batches_per_step > 1 or self.processes.gradient_checkpointing
+        ):
+            raise ValueError(
+                "finetune.privacy trains in one process without accumulation or "
+                "gradient_checkpointing; remove these from 'processes'"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _keywords_are_known(self) -> Self:
         keywords = self.model.keywords
         if keywords and not (keywords.dictionaries or self.clean.dictionaries):
@@ -162,6 +180,24 @@ class VerticalSpec(Strict):
                 f"kind {self.task.kind!r} would point nowhere; leave it out (synonyms, swap and "
                 "delete keep spans)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _searched_keys_exist(self) -> Self:
+        if self.search and self.finetune.privacy is not None:
+            raise ValueError(
+                "search would look in every trial at the items that finetune.privacy protects; "
+                "remove one of the two"
+            )
+        for name, tried in (self.search.parameters if self.search else {}).items():
+            key = name.removeprefix("finetune.")
+            if key not in Finetune.model_fields:
+                raise ValueError(
+                    f"search.parameters: finetune has no key {key!r}; correct its name"
+                )
+            ends = tried.choices or (tried.low, tried.high)
+            for value in ends:
+                Finetune.model_validate({**self.finetune.model_dump(), key: value})
         return self
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from vertical_assets.spec.adaptation import KeywordAttention, Layers, PruneVocabulary, rising
+from vertical_assets.spec.compute import Privacy
 from vertical_assets.spec.section import Fraction, Positive, Strict
 
 
@@ -208,3 +209,22 @@ class Finetune(Loop):
         description="Most items of a group (see split.group) in an epoch; each epoch draws others.",
     )
     patience: Positive = Field(default=5, description="Epochs without gain (M13).")
+    privacy: Privacy | None = Field(
+        default=None, description="Differential privacy of the items learnt from (X1)."
+    )
+
+    @model_validator(mode="after")
+    def _private(self) -> Self:
+        if self.privacy is None:
+            return self
+        if self.freeze_layers < 1:
+            raise ValueError(
+                "finetune.privacy needs frozen embeddings (an own gradient of the whole vocabulary "
+                "for each item would not fit in memory); set finetune.freeze_layers to 1 or more"
+            )
+        if self.class_weights != "none" or self.per_group is not None:
+            raise ValueError(
+                "finetune.privacy draws every item with the same chance and weight; remove "
+                "class_weights and per_group"
+            )
+        return self

@@ -154,7 +154,8 @@ class Steps:
     """Batches of all epochs in one line, from step `start` on: what a resumed run continues with.
 
     With `groups`, an epoch draws at most `per_group` rows of each group, others every time. With
-    `packed`, batches are of rows of any length, to be laid end to end.
+    `packed`, batches are of rows of any length, to be laid end to end. `per_step` batches make one
+    step: those of all processes, and those that are added up.
     """
 
     def __init__(
@@ -166,10 +167,12 @@ class Steps:
         groups: np.ndarray | None = None,
         per_group: int | None = None,
         packed: bool = False,
+        per_step: int = 1,
     ) -> None:
         self.lengths, self.budget, self.seed = lengths, budget, seed
         self.groups, self.per_group, self.packed = groups, per_group, packed
-        self.steps_per_epoch = len(self.epoch(0))
+        self.per_step = per_step
+        self.steps_per_epoch = len(self.epoch(0)) / per_step
         self.total = max(1, round(self.steps_per_epoch * epochs))
         self.start = 0
 
@@ -188,4 +191,4 @@ class Steps:
     def rows(self) -> Iterator[np.ndarray]:
         """Row numbers of the batches from `start` on."""
         line = (rows for number in count() for rows in self.epoch(number))
-        return islice(line, self.start, self.total)
+        return islice(line, self.start * self.per_step, self.total * self.per_step)

@@ -1,11 +1,13 @@
 """Fine-tuning of a sequence classifier on the labelled set (SPEC T6-T9, M11-M13)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
@@ -16,6 +18,7 @@ from vertical_assets.training.batches import Steps
 from vertical_assets.training.logs import Watch
 from vertical_assets.training.loop import Plan, TrainingModule, freeze, set_dropout, train
 from vertical_assets.training.pretraining import tokenized
+from vertical_assets.training.privacy import Private, private_facts, private_training
 from vertical_assets.training.schedules import initial_rate
 
 if TYPE_CHECKING:
@@ -90,6 +93,7 @@ def finetune(
     spec: VerticalSpec,
     work: Path,
     watch: Watch | None = None,
+    more: Sequence[Callback] = (),
 ) -> Finetuned:
     """Trains a classification head and the encoder under it; keeps the best validation macro F1.
 
@@ -100,6 +104,7 @@ def finetune(
         spec: sections `finetune`, `model`, `task`, `seed`.
         work: folder of this run; a checkpoint found there is resumed.
         watch: who is told while it runs.
+        more: further callbacks.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -120,13 +125,24 @@ def finetune(
     codes = np.array([index[label] for label in train_set.labels])
     held = tokenized(validation_set.texts, tokenizer, spec, work)
     held_codes = np.array([index[label] for label in validation_set.labels])
-    steps = Steps(
-        inputs.lengths,
-        settings.batch_tokens,
-        spec.seed,
-        settings.epochs,
-        np.unique(train_set.groups, return_inverse=True)[1],
-        settings.per_group,
+    private: Private | None = None
+    if settings.privacy is not None:
+        rows = settings.privacy.rows or max(1, settings.batch_tokens // spec.model.max_tokens)
+        private = private_training(settings.privacy, inputs.lengths, rows, settings.epochs, work)
+        # Half precision would round the norms that gradients are cut to.
+        settings = settings.model_copy(update={"precision": "fp32"})
+    steps = (
+        private.steps
+        if private
+        else Steps(
+            inputs.lengths,
+            settings.batch_tokens,
+            spec.seed,
+            settings.epochs,
+            np.unique(train_set.groups, return_inverse=True)[1],
+            settings.per_group,
+            per_step=spec.processes.batches_per_step,
+        )
     )
     layers = model.config.num_hidden_layers
     plan = Plan(
@@ -153,7 +169,8 @@ def finetune(
         (*held.padded(rows), torch.from_numpy(held_codes[rows]))
         for rows in in_order(held.lengths, 4 * settings.batch_tokens)
     ]
-    log = train(module, steps, collate, validation, work, watch or Watch())
+    more = [private, *more] if private else more
+    log = train(module, steps, collate, validation, work, watch or Watch(), spec.processes, more)
     return Finetuned(
         model=model,
         tokenizer=tokenizer,
@@ -166,6 +183,7 @@ def finetune(
             "parameters": model.num_parameters(),
             "trained_parameters": model.num_parameters(only_trainable=True),
             **plan.facts(len(steps)),
+            **(private_facts(work) if private else {}),
         },
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from vertical_assets.training.batches import Steps
@@ -51,10 +52,11 @@ class StepLog(Callback):
     def __init__(self, path: Path, steps: Steps, tokens: np.ndarray) -> None:
         self.path, self.steps, self.tokens = path, steps, tokens
         self.since = self.rate = 0.0
+        self.losses: list[torch.Tensor] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A resumed run forgets what was logged after its checkpoint."""
-        if self.path.exists():
+        if trainer.is_global_zero and self.path.exists():
             lines = self.path.read_text().splitlines(keepends=True)
             whole = [line for line in lines if line.endswith("}\n")]
             kept = [line for line in whole if json.loads(line)["step"] <= trainer.global_step]
@@ -67,18 +69,26 @@ class StepLog(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
+        self.losses.append(outputs["loss"])
+        if len(self.losses) < trainer.accumulate_grad_batches:
+            return
+        # Lightning has divided each loss by their number.
+        loss = trainer.strategy.reduce(torch.stack(self.losses).sum(), reduce_op="mean")
+        self.losses = []
         now = time.perf_counter()
         tokens = int(self.tokens[trainer.global_step - 1])
-        self._write(
-            trainer.global_step,
-            batch_loss=float(outputs["loss"]),
-            learning_rate=self.rate,
-            tokens_per_s=round(tokens / max(1e-9, now - self.since)),
-        )
+        if trainer.is_global_zero:
+            self._write(
+                trainer.global_step,
+                batch_loss=float(loss),
+                learning_rate=self.rate,
+                tokens_per_s=round(tokens / max(1e-9, now - self.since)),
+            )
         self.since = now
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._write(trainer.global_step, **validated(trainer))
+        if trainer.is_global_zero:
+            self._write(trainer.global_step, **validated(trainer))
         self.since = time.perf_counter()
 
     def _write(self, step: int, **values: float) -> None:

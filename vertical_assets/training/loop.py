@@ -7,7 +7,7 @@ step's number, so that a resumed run goes on exactly where the killed one would 
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -20,18 +20,28 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.utilities import disable_possible_user_warnings
 from torch.utils.data import DataLoader, Dataset
 
+from vertical_assets.spec import Processes
 from vertical_assets.spec.training import Loop
 from vertical_assets.store.versions import LOG
 from vertical_assets.training.batches import Steps
 from vertical_assets.training.checkpoint_io import SafeCheckpointIO, global_step
 from vertical_assets.training.logs import Board, Live, StepLog, Watch, read_log
+from vertical_assets.training.monitor import MemoryMonitor, StepCost
+from vertical_assets.training.processes import (
+    WorkerDoneError,
+    World,
+    shard,
+    trainer_arguments,
+    world,
+)
 from vertical_assets.training.schedules import Rate, Schedule
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 KEYWORD_BIAS = "keyword_bias"  # parameters of keyword attention: new, though inside the encoder
-LAST, BEST = "last.safetensors", "best.safetensors"
+LAST, BEST, DONE = "last.safetensors", "best.safetensors", "done"
+FLOAT = "32-true"  # Lightning's name
 
 Collate = Callable[[np.ndarray], tuple[torch.Tensor, ...]]
 
@@ -64,19 +74,25 @@ class Plan:
 
 
 class Batches:
-    """Collated batches from where the run stands; sized, so that Lightning knows the end."""
+    """This process' collated batches from where the run stands; sized, so that Lightning knows
+    the end.
+    """
 
-    def __init__(self, steps: Steps, collate: Collate) -> None:
-        self.steps, self.collate = steps, collate
-        self.tokens = np.zeros(len(steps), np.int64)  # of each step's batch, without padding
+    def __init__(self, steps: Steps, collate: Collate, here: World) -> None:
+        self.steps, self.collate, self.here = steps, collate, here
+        # Of each step's batches, without padding; of all processes.
+        self.tokens = np.zeros(len(steps), np.int64)
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self.steps) * self.steps.per_step // self.here.size
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
-        for step, rows in zip(count(self.steps.start), self.steps.rows(), strict=False):
-            self.tokens[step] = self.steps.lengths[rows].sum()
-            yield self.collate(rows)
+        here, per_step = self.here, self.steps.per_step
+        line = zip(count(self.steps.start * per_step), self.steps.rows(), strict=False)
+        for number, rows in line:
+            self.tokens[number // per_step] += self.steps.lengths[rows].sum()
+            if number % here.size == here.rank:
+                yield self.collate(rows)
 
 
 class TrainingModule(pl.LightningModule):
@@ -87,7 +103,13 @@ class TrainingModule(pl.LightningModule):
         self.model, self.plan, self.total_steps = model, plan, total_steps
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        torch.manual_seed(self.plan.seed + self.global_step)
+        added = self.trainer.accumulate_grad_batches
+        batch_of_step = batch_idx % added * self.trainer.world_size + self.trainer.global_rank
+        per_step = added * self.trainer.world_size
+        torch.manual_seed(self.plan.seed + self.global_step * per_step + batch_of_step)
+
+    def configure_model(self) -> None:
+        shard(self)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameters by learning rate and regularisation (SPEC M12).
@@ -187,9 +209,14 @@ class SaveLast(Callback):
     def __init__(self, path: Path, every: int, validate_every: int) -> None:
         self.path, self.every, self.validate_every = path, every, validate_every
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, idx: int
+    ) -> None:
         step = trainer.global_step
-        if step % self.every == 0 and step % self.validate_every and step < trainer.max_steps:
+        between = (idx + 1) % trainer.accumulate_grad_batches != 0  # in the middle of a step
+        if between or step % self.validate_every == 0 or step >= trainer.max_steps:
+            return
+        if step % self.every == 0:
             trainer.save_checkpoint(self.path)
 
 
@@ -198,11 +225,11 @@ def precision(choice: str = "auto") -> str:
     since emulated bf16 is slower than float.
     """
     if choice != "auto":
-        return {"bf16": "bf16-mixed", "fp32": "32-true"}[choice]
+        return {"bf16": "bf16-mixed", "fp32": FLOAT}[choice]
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16-mixed" if native else "32-true"
+    return "bf16-mixed" if native else FLOAT
 
 
 def train(
@@ -212,6 +239,8 @@ def train(
     validation: list[Any],
     work: Path,
     watch: Watch,
+    processes: Processes = Processes(),  # noqa: B008  (frozen)
+    more: Sequence[Callback] = (),
 ) -> list[dict[str, Any]]:
     """Trains until the last step or until patience ends; leaves the best weights in the module.
 
@@ -221,16 +250,21 @@ def train(
         collate: rows -> batch.
         validation: collated batches.
         work: folder of this very run (same code, configuration and inputs); a checkpoint found
-            there is resumed.
+            there is resumed, and a finished run is taken as it is.
         watch: who is told while it runs.
+        processes: those that train together, and how; each of them calls this.
+        more: further callbacks, which may keep a state in the checkpoint.
 
     Returns:
         The run's log, one mapping per step and per validation.
     """
     work.mkdir(parents=True, exist_ok=True)
-    last, best = work / LAST, work / BEST
+    last = work / LAST
+    if (work / DONE).exists():
+        steps.start = len(steps)
+        return finished(module, work)
     steps.start = global_step(last) if last.exists() else 0
-    plan, batches = module.plan, Batches(steps, collate)
+    plan, batches = module.plan, Batches(steps, collate, world())
     watch.say(
         f"{len(steps):,} steps from {steps.start:,}; learning rate {plan.rate.value:.3g}: "
         f"{plan.rate.why}; {plan.schedule.described(len(steps), plan.rate.value)}"
@@ -245,10 +279,15 @@ def train(
     )
     keep_best.FILE_EXTENSION = ".safetensors"
     validate_every = max(1, len(steps) // plan.validations)
-    callbacks: list[Callback] = [StepLog(work / LOG, steps, batches.tokens), keep_best]
-    if watch.board is not None:
+    callbacks: list[Callback] = [
+        StepLog(work / LOG, steps, batches.tokens),
+        keep_best,
+        MemoryMonitor(work),
+        StepCost(work),
+    ]
+    if watch.board is not None and world().rank == 0:
         callbacks.append(Board(watch.board))
-    if watch.live is not None:
+    if watch.live is not None and world().rank == 0:
         callbacks.append(Live(watch.live))
     if plan.patience is not None:
         callbacks.append(
@@ -256,17 +295,23 @@ def train(
                 plan.monitor, mode=plan.mode, patience=plan.patience, check_on_train_epoch_end=False
             )
         )
+    if processes.gradient_checkpointing:
+        module.model.gradient_checkpointing_enable()
     disable_possible_user_warnings()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     trainer = pl.Trainer(
         accelerator="auto",
-        devices=1,
+        **trainer_arguments(processes),
         precision=precision(plan.settings.precision),
         max_epochs=1,
         max_steps=len(steps),
-        val_check_interval=validate_every,
+        val_check_interval=validate_every * processes.accumulation,
         gradient_clip_val=plan.settings.clip_norm,
-        callbacks=[*callbacks, SaveLast(last, plan.settings.checkpoint_steps, validate_every)],
+        callbacks=[
+            *more,
+            *callbacks,
+            SaveLast(last, plan.settings.checkpoint_steps, validate_every),
+        ],
         plugins=[SafeCheckpointIO()],
         logger=False,
         enable_progress_bar=False,
@@ -285,6 +330,16 @@ def train(
             DataLoader(cast("Dataset[Any]", validation), batch_size=None),
             ckpt_path=str(last) if last.exists() else None,
         )
+    if trainer.is_global_zero:
+        (work / DONE).touch()
+    if trainer.world_size > 1:
+        raise WorkerDoneError
+    return finished(module, work)
+
+
+def finished(module: TrainingModule, work: Path) -> list[dict[str, Any]]:
+    """The log of the finished run in a folder; its best weights are put into the module."""
+    best = work / BEST
     if best.exists():
         module.load_state_dict(SafeCheckpointIO().load_checkpoint(best)["state_dict"])
     return read_log(work / LOG)

@@ -130,6 +130,7 @@ def pretrain(
         spec.seed,
         settings.epochs,
         packed=settings.packing,
+        per_step=spec.processes.batches_per_step,
     )
     layers = model.config.num_hidden_layers
     plan = Plan(
@@ -144,7 +145,7 @@ def pretrain(
     validation = [held.padded(rows) for rows in in_order(held.lengths, settings.batch_tokens)]
     before = mean_loss(module, validation)
     collate = trained.packed if settings.packing else trained.padded
-    log = train(module, steps, collate, validation, work, watch or Watch())
+    log = train(module, steps, collate, validation, work, watch or Watch(), spec.processes)
     return Pretrained(
         model=model,
         tokenizer=tokenizer,
