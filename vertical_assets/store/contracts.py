@@ -232,3 +232,23 @@ SPOT_VALIDITY = pa.schema(
         _field("high", pa.float64(), "Upper end of the 95 % Wilson interval", nullable=True),
     ]
 )
+
+RESOURCE_PLAN = pa.schema(
+    [
+        _field("training", pa.string(), "pretrain | finetune | all"),
+        _field("quantity", pa.string(), "What is counted"),
+        _field("value", pa.float64(), "How much"),
+        _field("unit", pa.string(), "1 | bytes"),
+        _field("meaning", pa.string(), "In words"),
+    ]
+)
+
+TRIALS = pa.schema(
+    [
+        _field("trial", pa.int64(), "Number of the trial, in their order"),
+        _field("state", pa.string(), "complete | pruned"),
+        _field("metric", pa.string(), "Validation metric that judges"),
+        _field("value", pa.float64(), "Its best value; of a pruned trial, its last"),
+        _field("parameters", pa.string(), "Searched keys and what was tried, as JSON"),
+    ]
+)

@@ -9,12 +9,12 @@ import dagster as dg
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+from vertical_assets.training.planning.assets import POOL, STAGE, cost_table, planning_assets
 
 if TYPE_CHECKING:
     from vertical_assets.training.logs import Watch
 
-STAGE, VERSION = "training", "1"
-POOL = "training"  # one training at a time; the limit stands in dagster.yaml
+VERSION = "1"  # of the code of these assets
 
 
 def watching(context: dg.AssetExecutionContext, spec: VerticalSpec, asset: str) -> "Watch":
@@ -44,7 +44,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         "pretrained_ckpt",
         version=VERSION,
         reads=[
-            *("model", "pretrain", "split", "seed"),
+            *("model", "pretrain", "processes", "split", "seed"),
             *(["clean"] if spec.model.keywords else []),  # the terms, and how they are written
         ],
         kinds={"pytorch", "lightning", "huggingface"},
@@ -56,7 +56,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         STAGE,
         "finetuned_ckpt",
         version=VERSION,
-        reads=["finetune", "model.max_tokens", "task", "seed"],
+        reads=["finetune", "model.max_tokens", "processes", "task", "seed"],
         kinds={"pytorch", "lightning", "huggingface"},
     )
 
@@ -84,7 +84,6 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         required_resource_keys={"mlflow"},
     )
     def pretrained_ckpt(context: dg.AssetExecutionContext, dedup_corpus: Table):
-        from vertical_assets.labels.splits import TEST, groups_of, split_of
         from vertical_assets.plots import curves
         from vertical_assets.store.versions import stage_directory
         from vertical_assets.training.base_models import BaseModelError, prepare_base
@@ -92,16 +91,10 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.training.logs import loss_curves
         from vertical_assets.training.loop import clear
         from vertical_assets.training.pretraining import pretrain
+        from vertical_assets.training.runs import corpus_texts, location, together
         from vertical_assets.training.tracking import log_curve, tracked
 
-        documents = dedup_corpus.read(["doc_id", "text", "meta", "cluster_id"])
-        texts = [
-            text
-            for text, group in zip(
-                documents["text"].to_pylist(), groups_of(documents, spec), strict=True
-            )
-            if split_of(group, spec) != TEST
-        ]
+        texts = corpus_texts(dedup_corpus, spec)
         inputs = {"dedup_corpus": dedup_corpus.version}
         work = work_folder(spec, "pretrained_ckpt", pretrained["code_version"], inputs)
         sections = ["model", "pretrain"]
@@ -145,6 +138,13 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                         **taught.losses,
                     )
                 )
+            together(
+                "pretrain_run",
+                spec,
+                work,
+                base=str(base),
+                dedup_corpus=location(dedup_corpus),
+            )
             result = pretrain(base, texts, spec, work, watching(context, spec, "pretrained_ckpt"))
             metrics = {"loss_before": result.loss_before, "loss_after": result.loss_after}
             run.log_metrics(metrics)
@@ -161,6 +161,14 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 result.log,
             )
             staged = stage_directory(store_root(), Path(folder))
+        costs = cost_table(
+            spec,
+            result.model,
+            "tokens",
+            spec.pretrain.freeze_layers,
+            work,
+            facts["tokens"] / facts["texts"] if spec.pretrain.packing else None,
+        )
         clear(work)
         return stored(
             staged,
@@ -180,6 +188,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 **metrics,
                 **shown,
                 "adaptation": dg.MetadataValue.md(markdown_table(origin.sizes)),
+                **costs,
                 "loss_curve": picture(
                     curves(loss_curves(result.log), "step", "masked-token loss"),
                     "loss curve",
@@ -225,6 +234,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.training.classification import finetune
         from vertical_assets.training.logs import loss_curves
         from vertical_assets.training.loop import clear
+        from vertical_assets.training.runs import location, together
         from vertical_assets.training.tracking import log_curve, tracked
 
         labeled = labeled_set.read()
@@ -243,6 +253,13 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             ) as run,
             tempfile.TemporaryDirectory() as folder,
         ):
+            together(
+                "finetune_run",
+                spec,
+                work,
+                base=str(pretrained_ckpt.path),
+                labeled_set=location(labeled_set),
+            )
             result = finetune(
                 pretrained_ckpt.path,
                 items_of(labeled, TRAIN),
@@ -267,6 +284,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 result.log,
             )
             staged = stage_directory(store_root(), Path(folder))
+        costs = cost_table(spec, result.model, "classes", spec.finetune.freeze_layers, work)
         clear(work)
         share = Counter(validation_set.labels).most_common(1)[0][1] / len(validation_set.labels)
         validated = [line for line in result.log if "val_loss" in line]
@@ -284,6 +302,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             metadata={
                 **result.facts,
                 **metrics,
+                **costs,
                 "validations": dg.MetadataValue.md(markdown_table(validated)),
                 "loss_curve": picture(
                     curves(loss_curves(result.log), "step", "loss"), "loss curve"
@@ -330,4 +349,4 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         table = predictions_of(held, spec.task.kind, predicted, confidence)
         return stored(stage_table(store_root(), PREDICTIONS, table.to_batches(), spec.sensitive))
 
-    return [pretrained_ckpt, finetuned_ckpt, baselines]
+    return [*planning_assets(spec), pretrained_ckpt, finetuned_ckpt, baselines]

@@ -6,6 +6,7 @@ PyTorch's own allocator and the operations that were dispatched.
 
 import json
 import logging
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ class StepCost(Callback):
         self.step += 1  # of this process: a resumed run measures again
         if self.step != MEASURED_STEP:
             return
-        self.shape = (int(batch[0].shape[0]), int(batch[0].shape[1]))
+        self.shape = shape_of(batch)
         self.held = held_bytes(pl_module, trainer.optimizers)
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -125,6 +126,14 @@ class StepCost(Callback):
         """Stops measuring."""
         self.running.close()
         self.flops = self.profile = None
+
+
+def shape_of(batch: Any) -> tuple[int, int]:
+    """Rows and width of a batch: of its first matrix; (0, 0) where it has none."""
+    for value in batch.values() if isinstance(batch, Mapping) else batch:
+        if isinstance(value, torch.Tensor) and value.ndim >= 2:
+            return int(value.shape[0]), int(value.shape[1])
+    return 0, 0
 
 
 def allocated_peak(finished: profile) -> int:

@@ -106,7 +106,9 @@ def test_a_small_budget_noises_the_gradients_more(base: Path, items: Items, tmp_
     for epsilon in (0.5, 50.0):
         seen = Gradients()
         (tmp_path / str(epsilon)).mkdir()
-        finetune(base, items, items, spec_of(epsilon, epochs=1), tmp_path / str(epsilon), [seen])
+        finetune(
+            base, items, items, spec_of(epsilon, epochs=1), tmp_path / str(epsilon), more=[seen]
+        )
         norms.append(max(seen.norms))
     assert norms[0] > 3 * norms[1]
 

@@ -1,0 +1,187 @@
+"""Assets beside the trainings, which propose lines of YAML: resource_plan, hyperparameters."""
+
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import dagster as dg
+
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.store import Directory, Table, store_root
+from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+
+STAGE, VERSION = "training", "1"
+POOL = "training"  # one training at a time; the limit stands in dagster.yaml
+
+
+def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
+    """The resource plan and, where the vertical has a section `search`, the search."""
+
+    @dg.asset(
+        **spec.asset(
+            STAGE,
+            "resource_plan",
+            version=VERSION,
+            reads=[
+                *("model", "processes", "split", "task", "seed"),
+                *(f"pretrain.{name}" for name in ("batch_tokens", "epochs", "mask")),
+                *(f"finetune.{name}" for name in ("batch_tokens", "epochs", "privacy")),
+                *("pretrain.freeze_layers", "finetune.freeze_layers"),
+            ],
+            kinds={"parquet"},
+        ),
+        ins={"dedup_corpus": dg.AssetIn([spec.name, "dedup_corpus"])},
+        check_specs=[
+            dg.AssetCheckSpec(
+                "fits_in_memory",
+                asset=[spec.name, "resource_plan"],
+                description="Each training as configured needs at most 80 % of a device's memory "
+                "(SPEC T1).",
+            )
+        ],
+    )
+    def resource_plan(dedup_corpus: Table):
+        """Parameters, operations and memory of the trainings, and how to compute them on the
+        devices that are there (SPEC M4). It proposes lines of YAML and changes nothing.
+        """
+        import pyarrow as pa
+
+        from vertical_assets.store.contracts import RESOURCE_PLAN
+        from vertical_assets.store.tables import stage_table
+        from vertical_assets.training.base_models import BaseModelError, prepare_base
+        from vertical_assets.training.resource_plan import found_devices, plan
+        from vertical_assets.training.runs import corpus_texts
+
+        texts = corpus_texts(dedup_corpus, spec)
+        devices = found_devices()
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                base = prepare_base(spec, texts, Path(folder)).path
+                found = plan(spec, base, texts, devices)
+            except (BaseModelError, ValueError) as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+        peak = max(memory.peak for memory in found.configured)
+        proposals = [
+            f"```yaml\n# {job.name}: {choice.memory.peak / 1e9:.2f} GB, {choice.precision}\n"
+            f"{choice.yaml(job)}\n```"
+            for job, choice in zip(found.jobs, found.choices, strict=True)
+        ]
+        table = pa.Table.from_pylist(found.rows, schema=RESOURCE_PLAN)
+        return stored(
+            stage_table(store_root(), RESOURCE_PLAN, table.to_batches(), spec.sensitive),
+            checks=[
+                check(
+                    "fits_in_memory",
+                    found.fits,
+                    f"{peak / 1e9:.2f} GB of {devices.memory / 1e9:.2f} GB on {devices.name}"
+                    + ("" if found.fits else f"; {found.remedy}"),
+                    severity=dg.AssetCheckSeverity.WARN,
+                    peak_bytes=peak,
+                    device_bytes=devices.memory,
+                )
+            ],
+            metadata={
+                "devices": f"{devices.count} x {devices.name}, {devices.memory / 1e9:.1f} GB each",
+                "plan": dg.MetadataValue.md(markdown_table(found.rows)),
+                "proposal": dg.MetadataValue.md("\n".join(proposals)),
+            },
+        )
+
+    return [resource_plan, *([hyperparameters_asset(spec)] if spec.search else [])]
+
+
+def hyperparameters_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
+    """The optional asset of the section `search`."""
+
+    @dg.asset(
+        **spec.asset(
+            STAGE,
+            "hyperparameters",
+            version=VERSION,
+            reads=["search", "finetune", "model.max_tokens", "task", "seed"],
+            kinds={"parquet", "optuna"},
+        ),
+        ins={name: dg.AssetIn([spec.name, name]) for name in ("pretrained_ckpt", "labeled_set")},
+        pool=POOL,
+    )
+    def hyperparameters(pretrained_ckpt: Directory, labeled_set: Table):
+        """Trials of fine-tuning with other hyper-parameters, on a sample of the training split;
+        judged by the validation split. It proposes lines of YAML and changes nothing.
+        """
+        import json
+
+        import pyarrow as pa
+
+        from vertical_assets.labels.splits import TRAIN, VALIDATION, items_of
+        from vertical_assets.plots import curves
+        from vertical_assets.store.contracts import TRIALS
+        from vertical_assets.store.tables import stage_table
+        from vertical_assets.training.search import best, search, yaml_of
+
+        labeled = labeled_set.read()
+        train_set, validation_set = items_of(labeled, TRAIN), items_of(labeled, VALIDATION)
+        with tempfile.TemporaryDirectory() as folder:
+            trials = search(pretrained_ckpt.path, train_set, validation_set, spec, Path(folder))
+        rows = [
+            {
+                "trial": trial.number,
+                "state": trial.state,
+                "metric": trial.metric,
+                "value": trial.value,
+                "parameters": json.dumps(trial.parameters, sort_keys=True),
+            }
+            for trial in trials
+        ]
+        found = best(trials)
+        table = pa.Table.from_pylist(rows, schema=TRIALS)
+        numbers = [trial.number for trial in trials]
+        return stored(
+            stage_table(store_root(), TRIALS, table.to_batches(), spec.sensitive),
+            metadata={
+                "best": found.value,
+                "proposal": dg.MetadataValue.md(f"```yaml\n{yaml_of(found)}\n```"),
+                "trials": dg.MetadataValue.md(markdown_table(rows, cell=200)),
+                "picture": picture(
+                    curves(
+                        {found.metric: (numbers, [trial.value for trial in trials])},
+                        "trial",
+                        found.metric,
+                    ),
+                    "trials",
+                ),
+            },
+        )
+
+    return hyperparameters
+
+
+def cost_table(
+    spec: VerticalSpec,
+    model: Any,
+    head: Literal["classes", "tokens"],
+    frozen: int,
+    work: Path,
+    packed_length: float | None = None,
+) -> dict[str, Any]:
+    """For a checkpoint's page: memory in use, and a step's predicted cost beside its measured one
+    where the formulas know the model.
+    """
+    from vertical_assets.training.costs import network_of_model
+    from vertical_assets.training.monitor import usage
+    from vertical_assets.training.resource_plan import predicted_and_measured
+
+    used = usage(work)
+    told: dict[str, Any] = {
+        name: used[name] for name in ("memory_share", "memory_alert") if name in used
+    }
+    try:
+        outputs = model.config.vocab_size if head == "tokens" else model.config.num_labels
+        network = network_of_model(model, head, outputs, frozen)
+    except ValueError:
+        return told
+    compared = predicted_and_measured(network, used, spec.pretrain.mask, packed_length)
+    return {
+        **told,
+        **({"costs": dg.MetadataValue.md(markdown_table([compared]))} if compared else {}),
+        **{name: compared[name] for name in ("bytes_ratio", "flops_ratio") if name in compared},
+    }

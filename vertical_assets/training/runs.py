@@ -1,0 +1,63 @@
+"""The trainings of the graph as functions of strings and paths, so that each of several processes
+can call them (see `processes`).
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from upath import UPath
+
+from vertical_assets.labels.splits import TEST, TRAIN, VALIDATION, groups_of, items_of, split_of
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.store import Table
+
+if TYPE_CHECKING:
+    from vertical_assets.training.classification import Finetuned
+    from vertical_assets.training.pretraining import Pretrained
+
+
+def corpus_texts(documents: Table, spec: VerticalSpec) -> list[str]:
+    """What may be learnt from: texts of `dedup_corpus` without the test split."""
+    rows = documents.read(["doc_id", "text", "meta", "cluster_id"])
+    groups = groups_of(rows, spec)
+    return [
+        text
+        for text, group in zip(rows["text"].to_pylist(), groups, strict=True)
+        if split_of(group, spec) != TEST
+    ]
+
+
+def location(table: Table) -> str:
+    """A table's paths as a string."""
+    return "\n".join(map(str, table.paths))
+
+
+def table_at(location: str) -> Table:
+    """The table of `location`."""
+    return Table(tuple(UPath(path) for path in location.split("\n")))
+
+
+def pretrain_run(spec: VerticalSpec, work: Path, base: str, dedup_corpus: str) -> "Pretrained":
+    """Pretraining on the corpus at a location, from the base model in a folder."""
+    from vertical_assets.training.pretraining import pretrain
+
+    return pretrain(Path(base), corpus_texts(table_at(dedup_corpus), spec), spec, work)
+
+
+def finetune_run(spec: VerticalSpec, work: Path, base: str, labeled_set: str) -> "Finetuned":
+    """Fine-tuning on the labelled set at a location, from the adapted model in a folder."""
+    from vertical_assets.training.classification import finetune
+
+    labeled = table_at(labeled_set).read()
+    return finetune(Path(base), items_of(labeled, TRAIN), items_of(labeled, VALIDATION), spec, work)
+
+
+def together(function: str, spec: VerticalSpec, work: Path, **arguments: str) -> None:
+    """Lets several processes run a training of this module where the vertical asks for them; they
+    leave it finished in the folder.
+    """
+    from vertical_assets.training.loop import DONE
+    from vertical_assets.training.processes import launch
+
+    if spec.processes.count > 1 and not (work / DONE).exists():
+        launch(f"{__name__}:{function}", spec, arguments, work)
