@@ -66,7 +66,7 @@ def summary(choice: Choice) -> tuple[str, int, bool, bool, bool]:
         (SMALL, 262_144, cards(24), ("single", 1, True, False, True)),
         (SMALL, 65_536, cards(80), ("single", 1, False, False, True)),
         (LARGE, 65_536, cards(24, 8), ("ddp", 8, False, False, True)),
-        (HUGE, 65_536, cards(80), ("single", 1, False, False, False)),
+        (HUGE, 65_536, cards(80), ("single", 1, True, False, False)),
         (HUGE, 65_536, cards(80, 8), ("fsdp", 8, True, False, True)),
     ],
 )
