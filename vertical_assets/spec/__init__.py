@@ -139,6 +139,10 @@ class VerticalSpec(Strict):
 
     @model_validator(mode="after")
     def _private_training_is_one_process(self) -> Self:
+        if self.finetune.privacy is not None and self.task.kind != "classification":
+            raise ValueError(
+                f"finetune.privacy trains classifiers; task.kind is {self.task.kind!r}, remove it"
+            )
         if self.finetune.privacy is not None and (
             self.processes.batches_per_step > 1 or self.processes.gradient_checkpointing
         ):

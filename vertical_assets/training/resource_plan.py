@@ -345,7 +345,7 @@ def plan(spec: VerticalSpec, base: Path, texts: list[str], devices: Devices) -> 
     jobs = jobs_of(
         spec,
         network_of(config, "tokens", config.vocab_size, spec.pretrain.freeze_layers),
-        network_of(config, "classes", len(spec.labels), spec.finetune.freeze_layers),
+        network_of(config, "classes", max(1, len(spec.labels)), spec.finetune.freeze_layers),
         inputs.lengths,
         round(labeled * len(texts)),
     )

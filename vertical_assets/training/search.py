@@ -129,7 +129,10 @@ def sample(items: Items, share: float, seed: int) -> Items:
         kept += rows[: max(1, round(share * len(rows)))]
     rows = sorted(kept)
     return Items(
-        *([getattr(items, name)[row] for row in rows] for name in ("texts", "labels", "groups"))
+        **{
+            name: [values[row] for row in rows] if values else values
+            for name, values in vars(items).items()
+        }
     )
 
 
