@@ -29,6 +29,7 @@ from vertical_assets.spec.labels import (
     Task,
     TaskKind,
 )
+from vertical_assets.spec.modules import check_fit
 from vertical_assets.spec.section import Fraction, Name, Positive, Strict
 from vertical_assets.spec.training import Finetune, Model, Pretrain
 
@@ -202,6 +203,12 @@ class VerticalSpec(Strict):
             ends = tried.choices or (tried.low, tried.high)
             for value in ends:
                 Finetune.model_validate({**self.finetune.model_dump(), key: value})
+        return self
+
+    @model_validator(mode="after")
+    def _modules_fit_the_task(self) -> Self:
+        kind = self.task.kind
+        check_fit(kind, self.model.modules_of(kind), self.model.fusion, self.model.cascade)
         return self
 
     @model_validator(mode="after")

@@ -1,12 +1,15 @@
 """Spec of training: base model, pretraining and fine-tuning (SPEC M1-M13, T5-T9)."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from vertical_assets.spec.adaptation import KeywordAttention, Layers, PruneVocabulary, rising
 from vertical_assets.spec.compute import Privacy
+from vertical_assets.spec.modules import NATURAL, Cascade, ModuleOptions
 from vertical_assets.spec.section import Fraction, Positive, Strict
+
+ON_TOP = ("modules", "fusion", "cascade", "window_overlap")  # of `model`, read by fine-tuning only
 
 
 class Loop(Strict):
@@ -89,7 +92,9 @@ class Distill(Loop):
 
 
 class Model(Strict):
-    """The base model, how it is adapted, and its input length (SPEC M1-M3)."""
+    """The base model, how it is adapted, its input length (SPEC M1-M3) and what sits on it (SPEC
+    M5-M10).
+    """
 
     base: Literal["package", "path", "hub", "e5_small", "scratch"] = Field(
         description="A model directory in an installed package or at a path, a model of the "
@@ -120,6 +125,47 @@ class Model(Strict):
     max_tokens: Annotated[int, Field(ge=8, le=512)] = 128
     hidden_size: Positive = Field(default=256, description="Width, from scratch only.")
     vocabulary: Positive = Field(default=8000, description="Pieces, from scratch only.")
+    modules: tuple[ModuleOptions, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="What sits on the encoder; by default the natural one of the task's kind.",
+    )
+    fusion: Literal["weighted_sum", "attention_gate"] | None = Field(
+        default=None, description="How several modules' outputs become one (M7)."
+    )
+    cascade: Cascade | None = Field(default=None, description="A cheap model goes first (M8).")
+    window_overlap: Positive | None = Field(
+        default=None,
+        description="Tokens that neighbouring windows share where a text of entities or question "
+        "answering is longer than max_tokens; by default an eighth of it.",
+    )
+
+    @property
+    def base_sections(self) -> list[str]:
+        """What the base model is made from, as names for `VerticalSpec.asset(reads=...)`."""
+        return [f"model.{name}" for name in type(self).model_fields if name not in ON_TOP]
+
+    def modules_of(self, kind: str) -> tuple[Any, ...]:
+        """The modules of a task of this kind, each with its options."""
+        return self.modules if self.modules is not None else (NATURAL[kind],)
+
+    def is_plain(self, kind: str) -> bool:
+        """Whether transformers' own sequence classifier is all that is asked for."""
+        return kind == "classification" and self.modules_of(kind) == (NATURAL[kind],)
+
+    @property
+    def overlap(self) -> int:
+        """Tokens that neighbouring windows share."""
+        return self.window_overlap or self.max_tokens // 8
+
+    @model_validator(mode="after")
+    def _windows_move_on(self) -> Self:
+        if self.overlap > self.max_tokens // 4:
+            raise ValueError(
+                f"model.window_overlap ({self.overlap}) is more than a quarter of "
+                f"model.max_tokens ({self.max_tokens}); lower it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _base_is_named(self) -> Self:

@@ -22,6 +22,7 @@ from vertical_assets.training.overlap import most_similar_phrases
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
 
 MIN_DOCUMENTS = 2  # an n-gram seen once can't help on other texts
 CHOSEN_FROM = 0.5  # probability from which a label is given
@@ -79,15 +80,23 @@ def tfidf(spec: VerticalSpec) -> "TfidfVectorizer":
     )
 
 
-def tfidf_logistic_regression(
-    train_texts: list[str], train_labels: list[str], texts: list[str], spec: VerticalSpec
-) -> np.ndarray:
-    """Probabilities, texts x labels, of TF-IDF with logistic regression, C = 10."""
+def fit_tfidf_classifier(
+    texts: list[str], labels: list[str], spec: VerticalSpec
+) -> tuple["TfidfVectorizer", "LogisticRegression"]:
+    """TF-IDF with logistic regression, C = 10, as scikit-learn's own models."""
     from sklearn.linear_model import LogisticRegression
 
     vectorizer = tfidf(spec)
     model = LogisticRegression(C=10.0, max_iter=200)
-    model.fit(vectorizer.fit_transform(train_texts), train_labels)
+    model.fit(vectorizer.fit_transform(texts), labels)
+    return vectorizer, model
+
+
+def tfidf_logistic_regression(
+    train_texts: list[str], train_labels: list[str], texts: list[str], spec: VerticalSpec
+) -> np.ndarray:
+    """Probabilities, texts x labels, of TF-IDF with logistic regression."""
+    vectorizer, model = fit_tfidf_classifier(train_texts, train_labels, spec)
     found = model.predict_proba(vectorizer.transform(texts))
     probabilities = np.zeros((len(texts), len(spec.labels)))
     columns = [spec.labels.index(label) for label in model.classes_]

@@ -86,6 +86,34 @@ def class_weights(labels: np.ndarray, classes: int, how: str) -> torch.Tensor | 
     return torch.tensor(raw * counts.sum() / (raw * counts).sum(), dtype=torch.float32)
 
 
+def plan_of(
+    spec: VerticalSpec,
+    records: int,
+    layers: int,
+    monitor: str = "val_f1_macro",
+    mode: str = "max",
+) -> Plan:
+    """How fine-tuning of a vertical goes, by its section `finetune`.
+
+    Args:
+        spec: sections `finetune`, `seed`.
+        records: what is trained on, for the learning rate by scale (SPEC M11).
+        layers: of the encoder, for the same.
+        monitor: the validation score that decides which weights are kept.
+        mode: whether more of it (max) or less (min) is better.
+    """
+    settings = spec.finetune
+    return Plan(
+        settings,
+        initial_rate(settings.learning_rate, records, layers),
+        seed=spec.seed,
+        monitor=monitor,
+        mode=mode,
+        patience=settings.patience,
+        validations=settings.epochs,
+    )
+
+
 def finetune(
     base: Path,
     train_set: Items,
@@ -144,16 +172,7 @@ def finetune(
             per_step=spec.processes.batches_per_step,
         )
     )
-    layers = model.config.num_hidden_layers
-    plan = Plan(
-        settings,
-        initial_rate(settings.learning_rate, len(inputs.ids), layers),
-        seed=spec.seed,
-        monitor="val_f1_macro",
-        mode="max",
-        patience=settings.patience,
-        validations=settings.epochs,
-    )
+    plan = plan_of(spec, len(inputs.ids), model.config.num_hidden_layers)
     module = ClassificationModule(
         model,
         class_weights(codes, len(labels), settings.class_weights),

@@ -1,0 +1,57 @@
+"""Fusion: vectors of several modules become one (SPEC M7)."""
+
+import torch
+from torch import nn
+
+
+class Fusion(nn.Module):
+    """Projects the modules' vectors to one width, makes them comparable by layer norm and adds
+    them by weights that sum to one.
+
+    Args:
+        widths: of the modules' vectors.
+        width: of the fused vector.
+    """
+
+    def __init__(self, widths: list[int], width: int) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(
+            nn.Sequential(nn.Linear(each, width), nn.LayerNorm(width)) for each in widths
+        )
+
+    def weights(self, projected: torch.Tensor) -> torch.Tensor:
+        """Rows x modules, of rows x modules x width."""
+        raise NotImplementedError
+
+    def forward(self, vectors: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(rows x width, weights as rows x modules)."""
+        projected = torch.stack(
+            [part(each) for part, each in zip(self.projections, vectors, strict=True)], dim=1
+        )
+        weights = self.weights(projected)
+        return (projected * weights[..., None]).sum(1), weights
+
+
+class WeightedSum(Fusion):
+    """One learned weight per module, the same for all items; equal at the beginning."""
+
+    def __init__(self, widths: list[int], width: int) -> None:
+        super().__init__(widths, width)
+        self.scores = nn.Parameter(torch.zeros(len(widths)))
+
+    def weights(self, projected: torch.Tensor) -> torch.Tensor:
+        return self.scores.softmax(0).expand(len(projected), -1)
+
+
+class AttentionGate(Fusion):
+    """Weights of each item by additive attention over its modules' vectors (Bahdanau et al. 2015)."""
+
+    def __init__(self, widths: list[int], width: int) -> None:
+        super().__init__(widths, width)
+        self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
+
+    def weights(self, projected: torch.Tensor) -> torch.Tensor:
+        return self.score(projected)[..., 0].softmax(1)
+
+
+FUSIONS: dict[str, type[Fusion]] = {"weighted_sum": WeightedSum, "attention_gate": AttentionGate}
