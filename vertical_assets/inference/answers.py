@@ -38,6 +38,15 @@ class Answer:
     spans: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A span that a window saw; at an end of the window it may be a part of a longer one."""
+
+    span: Span
+    confidence: float
+    at_an_end: bool
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities over the last axis."""
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
@@ -81,9 +90,10 @@ def entity_answers(
 ) -> list[Answer]:
     """Spans of every item, without overlaps.
 
-    Each window gives the spans whose middle lies in its own part; of two that overlap across a
-    border the surer stays. The confidence of a span is the mean probability of its tokens' tags,
-    that of an item the least of its spans', or the least sure token's where it has none.
+    Each window gives the spans whose middle lies in its own part. A span that a window's end cuts
+    is joined with the part of it that the next window saw; of others that overlap across a border
+    the surer stays. The confidence of a span is the mean probability of its tokens' tags, that of
+    an item the least of its spans', or the least sure token's where it has none.
 
     Args:
         logits: per window, its tokens x tags.
@@ -93,7 +103,7 @@ def entity_answers(
         items: number of texts.
     """
     tags = bio_tags(labels)
-    found: list[list[tuple[float, Span]]] = [[] for _ in range(items)]
+    found: list[list[_Seen]] = [[] for _ in range(items)]
     surest_of_none = np.ones(items)
     for window, scores in zip(windows.windows, logits, strict=True):
         content = scores[window.places].astype(np.float64)
@@ -106,9 +116,10 @@ def entity_answers(
             start, end = int(window.starts[first]), int(window.ends[last])
             if start < end and window.owns(start, end):
                 confidence = float(certain[first : last + 1].mean())
-                found[window.item].append((confidence, Span(start, end, label)))
+                at_an_end = first == 0 or last == len(path) - 1
+                found[window.item].append(_Seen(Span(start, end, label), confidence, at_an_end))
     return [
-        _without_overlaps(spans, float(least))
+        _without_overlaps(_joined(spans), float(least))
         for spans, least in zip(found, surest_of_none, strict=True)
     ]
 
@@ -121,14 +132,34 @@ def _tagged(content: np.ndarray, chain: Chain | None) -> tuple[np.ndarray, np.nd
     return viterbi(content[None], lengths, chain)[0], marginals(content[None], lengths, chain)[0]
 
 
-def _without_overlaps(spans: list[tuple[float, Span]], none: float) -> Answer:
-    kept: list[tuple[Span, float]] = []
-    for confidence, span in sorted(spans, key=lambda pair: (-pair[0], pair[1])):
-        if all(span.end <= other.start or other.end <= span.start for other, _ in kept):
-            kept.append((span, confidence))
-    kept.sort()
-    confidences = tuple(confidence for _, confidence in kept)
-    return Answer(tuple(span for span, _ in kept), min(confidences, default=none), confidences)
+def _joined(spans: list[_Seen]) -> list[_Seen]:
+    """Parts of a span that several windows saw, as one span."""
+    joined: list[_Seen] = []
+    for seen in sorted(spans, key=lambda each: each.span):
+        before = joined[-1] if joined else None
+        if (
+            before is not None
+            and seen.span.start < before.span.end
+            and seen.span.label == before.span.label
+            and (seen.at_an_end or before.at_an_end)
+        ):
+            end = max(before.span.end, seen.span.end)
+            whole = Span(before.span.start, end, seen.span.label)
+            joined[-1] = _Seen(whole, min(before.confidence, seen.confidence), seen.at_an_end)
+        else:
+            joined.append(seen)
+    return joined
+
+
+def _without_overlaps(spans: list[_Seen], none: float) -> Answer:
+    kept: list[_Seen] = []
+    for seen in sorted(spans, key=lambda each: (-each.confidence, each.span)):
+        span = seen.span
+        if all(span.end <= o.span.start or o.span.end <= span.start for o in kept):
+            kept.append(seen)
+    kept.sort(key=lambda each: each.span)
+    confidences = tuple(seen.confidence for seen in kept)
+    return Answer(tuple(seen.span for seen in kept), min(confidences, default=none), confidences)
 
 
 def question_answers(

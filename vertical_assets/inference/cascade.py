@@ -117,8 +117,8 @@ class FirstStage:
     def load(cls, directory: Path) -> "FirstStage":
         """Opens what `save` wrote."""
         said = json.loads((directory / DESCRIPTION).read_text())
-        lists = {name: tuple(said.pop(name)) for name in ("labels", "ngrams", "terms")}
-        return cls(**said, **lists, **load_file(directory / WEIGHTS))
+        said |= {name: tuple(said[name]) for name in ("labels", "ngrams", "terms")}
+        return cls(**said, **load_file(directory / WEIGHTS))
 
 
 def first_stage(directory: Path) -> FirstStage | None:
@@ -135,7 +135,7 @@ def cascaded(
     if stage is None:
         return network(texts)
     probabilities = stage.probabilities(texts)
-    unsure = np.flatnonzero(~stage.sure(probabilities))
-    if len(unsure):
+    unsure = np.flatnonzero(~stage.sure(probabilities)).tolist()
+    if unsure:
         probabilities[unsure] = network([texts[row] for row in unsure])
     return probabilities

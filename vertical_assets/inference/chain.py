@@ -80,7 +80,7 @@ def marginals(emissions: np.ndarray, lengths: np.ndarray, chain: Chain) -> np.nd
         )
         forward[:, step] = before + emissions[:, step]
     for step in range(longest - 1, -1, -1):
-        is_last = (step == lengths - 1)[:, None]
+        is_last = np.equal(step, lengths - 1)[:, None]
         if step == longest - 1:
             backward[:, step] = chain.ends
             continue

@@ -6,6 +6,7 @@ answers for its own part, which ends in the middle of the overlap.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -99,9 +100,7 @@ def windows_of(
     )
     # `encode_batch_fast` would leave the offsets out.
     encodings = tokenizer.encode_batch(
-        list(texts)
-        if questions is None
-        else list(zip(questions, texts, strict=True))  # type: ignore[arg-type]
+        list(texts) if questions is None else list(zip(questions, texts, strict=True))
     )
     windows: list[Window] = []
     for item, encoding in enumerate(encodings):
@@ -124,9 +123,7 @@ def single_windows(texts: Sequence[str], tokenizer: Tokenizer, pad_id: int, most
     )
 
 
-def _shortened(
-    questions: Sequence[str], tokenizer: Tokenizer, most: int
-) -> tuple[list[str], int]:
+def _shortened(questions: Sequence[str], tokenizer: Tokenizer, most: int) -> tuple[list[str], int]:
     tokenizer.no_truncation()
     kept, cut = [], 0
     for question, encoding in zip(
@@ -148,7 +145,7 @@ def _parted(item: int, text: str, parts: Sequence[Any], sequence: int) -> list[W
         offsets = np.array(part.offsets, np.int64).reshape(-1, 2)[places]
         found.append((part, places, *_trimmed(text, offsets)))
     borders = [0]
-    for (*_, ends), (_, _, starts, _) in zip(found, found[1:], strict=False):
+    for (*_, ends), (_, _, starts, _) in pairwise(found):
         borders.append(int(starts[0] + ends[-1]) // 2)
     borders.append(len(text) + 1)
     return [

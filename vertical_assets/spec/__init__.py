@@ -209,6 +209,23 @@ class VerticalSpec(Strict):
     def _modules_fit_the_task(self) -> Self:
         kind = self.task.kind
         check_fit(kind, self.model.modules_of(kind), self.model.fusion, self.model.cascade)
+        for module in self.model.modules_of(kind):
+            if module.type in FEATURES and getattr(self.features, module.type) is None:
+                raise ValueError(
+                    f"model.modules reads {module.type!r}; add 'features.{module.type}: {{}}'"
+                )
+        if self.model.is_plain(kind):
+            return self
+        for section, there in (
+            ("finetune.privacy", self.finetune.privacy is not None),
+            ("search", self.search is not None),
+            ("processes.devices or num_nodes", self.processes.count > 1),
+        ):
+            if there:
+                raise ValueError(
+                    f"{section} serves classification by transformers' own head only; remove it, "
+                    "or the modules of 'model.modules'"
+                )
         return self
 
     @model_validator(mode="after")

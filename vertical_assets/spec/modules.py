@@ -16,6 +16,10 @@ _Dropout = Annotated[
 _POOLING = "The first token's state, or the mean of all tokens'."
 
 
+class ModuleError(ValueError):
+    """A module's type or options don't fit; the message names field and remedy."""
+
+
 class SequenceOptions(Strict):
     """One vector of a text, from its tokens' states."""
 
@@ -150,11 +154,11 @@ def registered(name: str) -> EntryPoint:
     """The entry point of a module type, not loaded yet (SPEC M10).
 
     Raises:
-        ValueError: no installed distribution registers it; the message lists the types there are.
+        ModuleError: no installed distribution registers it; the message lists the types there are.
     """
     found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in found:
-        raise ValueError(
+        raise ModuleError(
             f"no module type {name!r}; there are {', '.join([*SERVES, *sorted(found)])}. Others "
             f"come with a distribution that registers the entry point '{name}' in the group "
             f"'{ENTRY_POINTS}'; is it installed?"

@@ -9,7 +9,9 @@ from vertical_assets.spec.compute import Privacy
 from vertical_assets.spec.modules import NATURAL, Cascade, ModuleOptions
 from vertical_assets.spec.section import Fraction, Positive, Strict
 
-ON_TOP = ("modules", "fusion", "cascade", "window_overlap")  # of `model`, read by fine-tuning only
+# What of `model` only fine-tuning reads; the base model is the same whatever sits on it.
+ON_TOP = ("modules", "fusion", "cascade", "window_overlap")
+ON_TOP_SECTIONS = [f"model.{name}" for name in ON_TOP]
 
 
 class Loop(Strict):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.spec.modules import FEATURES, ModuleError
+from vertical_assets.spec.training import ON_TOP_SECTIONS
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import check, markdown_table, picture, stored
 from vertical_assets.training.planning.assets import POOL, STAGE, cost_table, planning_assets
@@ -44,7 +46,8 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         "pretrained_ckpt",
         version=VERSION,
         reads=[
-            *("model", "pretrain", "processes", "split", "seed"),
+            *spec.model.base_sections,
+            *("pretrain", "processes", "split", "seed"),
             *(["clean"] if spec.model.keywords else []),  # the terms, and how they are written
         ],
         kinds={"pytorch", "lightning", "huggingface"},
@@ -56,9 +59,13 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         STAGE,
         "finetuned_ckpt",
         version=VERSION,
-        reads=["finetune", "model.max_tokens", "processes", "task", "seed"],
+        reads=["finetune", "model.max_tokens", *ON_TOP_SECTIONS, "processes", "task", "seed"],
         kinds={"pytorch", "lightning", "huggingface"},
     )
+    kind = spec.task.kind
+    features = [m.type for m in spec.model.modules_of(kind) if m.type in FEATURES]
+    is_class = kind == "classification"
+    beats_constant = "beats_majority_class" if is_class else "beats_constant_answer"
 
     distillation_check = dg.AssetCheckSpec(
         "distillation_loss_falls",
@@ -198,17 +205,23 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         **finetuned,
+        description="The vertical's model: the adapted encoder with "
+        f"{', '.join(m.type for m in spec.model.modules_of(kind))} on it (SPEC M5-M10, T6-T9). A "
+        "Hugging Face directory; the weights are those of the best validation score.",
         ins={
             "pretrained_ckpt": dg.AssetIn(key["pretrained_ckpt"]),
             "labeled_set": dg.AssetIn(key["labeled_set"]),
             **augmented,
+            **{name: dg.AssetIn([spec.name, name], dagster_type=Directory) for name in features},
         },
         check_specs=[
             dg.AssetCheckSpec(
-                "beats_majority_class",
+                beats_constant,
                 asset=key["finetuned_ckpt"],
                 blocking=True,
-                description="Validation accuracy above the most frequent class's share.",
+                description="Validation accuracy above the most frequent class's share."
+                if is_class
+                else "Validation score better than the best constant answer's.",
             )
         ],
         pool=POOL,
@@ -218,34 +231,37 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext,
         pretrained_ckpt: Directory,
         labeled_set: Table,
-        **features: Table,
+        **given: Any,
     ):
-        """The vertical's model: the adapted encoder with a classification head (SPEC T6-T9).
-
-        A Hugging Face directory; the weights are those of the best validation macro F1.
-        """
-        from collections import Counter
-
         from vertical_assets.features.augmentation import with_augmented
         from vertical_assets.labels.splits import TRAIN, VALIDATION, items_of
         from vertical_assets.plots import curves
         from vertical_assets.store.versions import stage_directory
+        from vertical_assets.training.answering import keep_features, open_features
         from vertical_assets.training.checkpoints import manifest_of, work_folder, write_checkpoint
-        from vertical_assets.training.classification import finetune
+        from vertical_assets.training.finetuning import finetune
         from vertical_assets.training.logs import loss_curves
         from vertical_assets.training.loop import clear
         from vertical_assets.training.runs import location, together
+        from vertical_assets.training.modules.cascade import add_cascade, coverage_lines
+        from vertical_assets.training.modules.interface import write_interface
+        from vertical_assets.training.modules.scores import MONITOR, against_constant
         from vertical_assets.training.tracking import log_curve, tracked
 
+        augmented_set: Table | None = given.pop("augmented_set", None)
+        vectors: dict[str, Directory] = given
         labeled = labeled_set.read()
-        validation_set = items_of(labeled, VALIDATION)
+        if augmented_set is not None:
+            labeled = with_augmented(labeled, augmented_set.read())
+        train_set, validation_set = (items_of(labeled, split) for split in (TRAIN, VALIDATION))
         inputs = {
             "pretrained_ckpt": pretrained_ckpt.path.name,
             "labeled_set": labeled_set.version,
+            **{name: directory.path.name for name, directory in vectors.items()},
         }
-        if augmented_set := features.get("augmented_set"):
-            labeled = with_augmented(labeled, augmented_set.read())
+        if augmented_set is not None:
             inputs["augmented_set"] = augmented_set.version
+        directories = {name: directory.path for name, directory in vectors.items()}
         work = work_folder(spec, "finetuned_ckpt", finetuned["code_version"], inputs)
         with (
             tracked(
@@ -259,43 +275,67 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 work,
                 base=str(pretrained_ckpt.path),
                 labeled_set=location(labeled_set),
+                augmented_set=location(augmented_set) if augmented_set is not None else "",
             )
-            result = finetune(
-                pretrained_ckpt.path,
-                items_of(labeled, TRAIN),
-                validation_set,
-                spec,
-                work,
-                watching(context, spec, "finetuned_ckpt"),
+            try:
+                result = finetune(
+                    pretrained_ckpt.path,
+                    train_set,
+                    validation_set,
+                    spec,
+                    work,
+                    watching(context, spec, "finetuned_ckpt"),
+                    open_features(directories),
+                )
+            except ModuleError as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+            monitor, mode = MONITOR[kind]
+            best = {"max": max, "min": min}[mode](
+                (line for line in result.log if monitor in line), key=lambda line: line[monitor]
             )
-            best = max(
-                (line for line in result.log if "val_f1_macro" in line),
-                key=lambda line: line["val_f1_macro"],
-            )
-            metrics = {name: best[name] for name in ("val_loss", "val_accuracy", "val_f1_macro")}
+            metrics = {name: best[name] for name in best if name.startswith("val_")}
             run.log_metrics(metrics)
             run.log_param("learning_rate", result.facts["learning_rate"])
             log_curve(result.log)
+            checkpoint = Path(folder)
             write_checkpoint(
-                Path(folder),
+                checkpoint,
                 result.model,
                 result.tokenizer,
                 manifest_of(spec, "finetuned_ckpt", inputs, metrics, **result.facts),
                 result.log,
             )
-            staged = stage_directory(store_root(), Path(folder))
-        costs = cost_table(spec, result.model, "classes", spec.finetune.freeze_layers, work)
+            write_interface(checkpoint, kind, [m.model_dump() for m in spec.model.modules_of(kind)])
+            keep_features(checkpoint, directories)
+            shown = {}
+            if spec.model.cascade is not None:
+                curve = add_cascade(checkpoint, train_set, validation_set, spec)
+                chosen = next(r for r in curve if r["threshold"] == spec.model.cascade.threshold)
+                shown = {
+                    "cascade_coverage": chosen["coverage"],
+                    "cascade_accuracy": chosen["accuracy"],
+                    "cascade": dg.MetadataValue.md(markdown_table(curve)),
+                    "cascade_curve": picture(
+                        curves(coverage_lines(curve), "share that skips the network", "accuracy"),
+                        "cascade",
+                    ),
+                }
+            staged = stage_directory(store_root(), checkpoint)
+        # The formulas are those of an encoder with a plain head.
+        plain = spec.model.is_plain(kind)
+        frozen = spec.finetune.freeze_layers
+        costs = cost_table(spec, result.model, "classes", frozen, work) if plain else {}
         clear(work)
-        share = Counter(validation_set.labels).most_common(1)[0][1] / len(validation_set.labels)
+        compared = against_constant(kind, validation_set.labels, spec.labels, metrics)
         validated = [line for line in result.log if "val_loss" in line]
         return stored(
             staged,
             checks=[
                 check(
-                    "beats_majority_class",
-                    metrics["val_accuracy"] > share,
-                    f"validation accuracy {metrics['val_accuracy']:.3f}, "
-                    f"most frequent class {share:.3f}",
+                    beats_constant,
+                    compared.passed,
+                    f"{compared.score.removeprefix('val_')} {compared.model:.3f} on validation, "
+                    f"{compared.constant:.3f} by one answer to everything",
                     **metrics,
                 )
             ],
@@ -303,15 +343,17 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 **result.facts,
                 **metrics,
                 **costs,
+                **shown,
                 "validations": dg.MetadataValue.md(markdown_table(validated)),
                 "loss_curve": picture(
                     curves(loss_curves(result.log), "step", "loss"), "loss curve"
                 ),
-                "f1_curve": picture(
+                "score_curve": picture(
                     curves(
                         {
                             name: ([v["step"] for v in validated], [v[name] for v in validated])
-                            for name in ("val_f1_macro", "val_accuracy")
+                            for name in metrics
+                            if name != "val_loss"
                         },
                         "step",
                         "validation",

@@ -14,7 +14,8 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.training import classification
 from vertical_assets.training.batches import Steps
 from vertical_assets.training.classification import Finetuned, class_weights, plan_of
-from vertical_assets.training.loop import Plan, TrainingModule, freeze, precision, train
+from vertical_assets.training.logs import Watch
+from vertical_assets.training.loop import Plan, TrainingModule, freeze, set_dropout, train
 from vertical_assets.training.modules.data import (
     Inputs,
     LabelledInputs,
@@ -107,6 +108,7 @@ def finetune(
     validation_set: Items,
     spec: VerticalSpec,
     work: Path,
+    watch: Watch | None = None,
     sources: Mapping[str, VectorSource] | None = None,
 ) -> Finetuned:
     """Trains the modules that the YAML names and the encoder under them; keeps the weights of the
@@ -120,21 +122,23 @@ def finetune(
         validation_set: decides which weights are kept and when to stop (M13).
         spec: sections `finetune`, `model`, `task`, `seed`.
         work: folder of this run; a checkpoint found there is resumed.
+        watch: who is told while it runs.
         sources: feature -> its vectors, for the modules that read one.
 
     Raises:
-        ValueError: a module's options are wrong, or a feature that it reads is not given.
+        ModuleError: a module's options are wrong, or a feature that it reads is not given.
     """
     from transformers import AutoTokenizer
 
     kind, settings, labels = spec.task.kind, spec.finetune, spec.labels
     if spec.model.is_plain(kind):
-        return classification.finetune(base, train_set, validation_set, spec, work)
+        return classification.finetune(base, train_set, validation_set, spec, work, watch)
     tokenizer = AutoTokenizer.from_pretrained(base)
     sources = sources or {}
     torch.manual_seed(spec.seed)  # modules and head start from random weights
     model = on_base(base, spec, widths_of(sources, train_set.texts))
     freeze(model, settings.freeze_layers)
+    set_dropout(model, settings.dropout)
     learned, held = (
         labelled(
             kind,
@@ -156,18 +160,23 @@ def finetune(
         settings.epochs,
         np.unique(train_set.groups, return_inverse=True)[1][windows.items],
         settings.per_group,
+        per_step=spec.processes.batches_per_step,
     )
+    layers = model.encoder.config.num_hidden_layers
+    plan = plan_of(spec, len(windows.windows), layers, *MONITOR[kind])
     module = TaskModule(
         model,
         LossSettings(settings.label_smoothing, label_weights(learned, labels, spec)),
         held,
         validation_set.labels,
-        plan_of(spec, *MONITOR[kind]),
+        plan,
         len(steps),
     )
     budget = INFERENCE_FACTOR * settings.batch_tokens
     validation = [held.batch(rows) for rows in in_order(held.inputs.windows.lengths, budget)]
-    log = train(module, steps, learned.batch, validation, work)
+    log = train(
+        module, steps, learned.batch, validation, work, watch or Watch(), spec.processes
+    )
     shares = fusion_weights(model, held.inputs, budget)
     return Finetuned(
         model=model,
@@ -181,7 +190,7 @@ def finetune(
             "resumed_from_step": steps.start,
             "parameters": model.num_parameters(),
             "trained_parameters": model.num_parameters(only_trainable=True),
-            "precision": precision(),
+            **plan.facts(len(steps)),
             "modules": ", ".join(model.branches),
             **learned.counts,
             **{f"fusion_weight_{name}": share for name, share in shares.items()},

@@ -43,7 +43,7 @@ KEYWORD_BIAS = "keyword_bias"  # parameters of keyword attention: new, though in
 LAST, BEST, DONE = "last.safetensors", "best.safetensors", "done"
 FLOAT = "32-true"  # Lightning's name
 
-Collate = Callable[[np.ndarray], tuple[torch.Tensor, ...]]
+Collate = Callable[[np.ndarray], Any]  # rows -> a batch of tensors
 
 
 @dataclass(frozen=True)

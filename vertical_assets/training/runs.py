@@ -44,11 +44,18 @@ def pretrain_run(spec: VerticalSpec, work: Path, base: str, dedup_corpus: str) -
     return pretrain(Path(base), corpus_texts(table_at(dedup_corpus), spec), spec, work)
 
 
-def finetune_run(spec: VerticalSpec, work: Path, base: str, labeled_set: str) -> "Finetuned":
-    """Fine-tuning on the labelled set at a location, from the adapted model in a folder."""
+def finetune_run(
+    spec: VerticalSpec, work: Path, base: str, labeled_set: str, augmented_set: str
+) -> "Finetuned":
+    """Fine-tuning on the labelled set at a location, and on the augmented one if there is one, from
+    the adapted model in a folder.
+    """
+    from vertical_assets.features.augmentation import with_augmented
     from vertical_assets.training.classification import finetune
 
     labeled = table_at(labeled_set).read()
+    if augmented_set:
+        labeled = with_augmented(labeled, table_at(augmented_set).read())
     return finetune(Path(base), items_of(labeled, TRAIN), items_of(labeled, VALIDATION), spec, work)
 
 

@@ -1,7 +1,8 @@
 """Training of the cascade's first stage, and what its threshold buys (SPEC M8)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -95,3 +96,32 @@ def coverage_curve(
             }
         )
     return rows
+
+
+def coverage_lines(
+    curve: Sequence[Mapping[str, float | None]],
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Lines for a picture of `coverage_curve`: name -> (coverage, accuracy)."""
+    lines = {}
+    for name, column in (("first stage", "first_stage_accuracy"), ("together", "accuracy")):
+        points = [(row["coverage"], row[column]) for row in curve]
+        known = sorted({(x, y) for x, y in points if x is not None and y is not None})
+        lines[name] = ([x for x, _ in known], [y for _, y in known])
+    return lines
+
+
+def add_cascade(
+    checkpoint: Path, train_set: Items, validation_set: Items, spec: VerticalSpec
+) -> list[dict[str, float | None]]:
+    """Trains the first stage, puts it beside the network in a checkpoint's directory, and gives
+    what its threshold would buy on the validation set. The temperature was chosen on the same
+    items: one number, so the figures are hardly the better for it.
+    """
+    from vertical_assets.training.answering import label_probabilities
+
+    stage = fit_first_stage(train_set, validation_set, spec)
+    texts = validation_set.texts
+    network = label_probabilities(checkpoint, texts, spec, with_cascade=False)
+    stage.save(checkpoint)
+    gold = codes_of(validation_set.labels, spec.labels)
+    return coverage_curve(stage.probabilities(texts), network, gold, stage.threshold)

@@ -44,7 +44,7 @@ class WeightedSum(Fusion):
 
 
 class AttentionGate(Fusion):
-    """Weights of each item by additive attention over its modules' vectors (Bahdanau et al. 2015)."""
+    """Weights of each item by additive attention over its vectors (Bahdanau et al. 2015)."""
 
     def __init__(self, widths: list[int], width: int) -> None:
         super().__init__(widths, width)

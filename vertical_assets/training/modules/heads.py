@@ -37,9 +37,7 @@ class Head(nn.Module):
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         return self.linear(vectors)
 
-    def loss(
-        self, logits: torch.Tensor, targets: Targets, settings: LossSettings
-    ) -> torch.Tensor:
+    def loss(self, logits: torch.Tensor, targets: Targets, settings: LossSettings) -> torch.Tensor:
         """Mean loss of a batch."""
         raise NotImplementedError
 
@@ -47,9 +45,7 @@ class Head(nn.Module):
 class ClassHead(Head):
     """One of several classes: label-smoothed cross-entropy. `codes`: rows."""
 
-    def loss(
-        self, logits: torch.Tensor, targets: Targets, settings: LossSettings
-    ) -> torch.Tensor:
+    def loss(self, logits: torch.Tensor, targets: Targets, settings: LossSettings) -> torch.Tensor:
         return cross_entropy(
             logits.float(),
             targets["codes"],
@@ -64,14 +60,10 @@ class LabelsHead(Head):
     Smoothing by alpha puts the targets at alpha/2 and 1 - alpha/2.
     """
 
-    def loss(
-        self, logits: torch.Tensor, targets: Targets, settings: LossSettings
-    ) -> torch.Tensor:
+    def loss(self, logits: torch.Tensor, targets: Targets, settings: LossSettings) -> torch.Tensor:
         smooth = settings.label_smoothing
         wanted = targets["hot"] * (1 - smooth) + smooth / 2
-        return binary_cross_entropy_with_logits(
-            logits.float(), wanted, pos_weight=settings.weights
-        )
+        return binary_cross_entropy_with_logits(logits.float(), wanted, pos_weight=settings.weights)
 
 
 class ValueHead(Head):
@@ -97,9 +89,7 @@ class ValueHead(Head):
         """Rows, in the values' own unit."""
         return self.linear(vectors)[:, 0].float() * self.scale + self.mean
 
-    def loss(
-        self, logits: torch.Tensor, targets: Targets, settings: LossSettings
-    ) -> torch.Tensor:
+    def loss(self, logits: torch.Tensor, targets: Targets, settings: LossSettings) -> torch.Tensor:
         return huber_loss(
             (logits - self.mean) / self.scale,
             (targets["values"] - self.mean) / self.scale,
@@ -112,9 +102,7 @@ class TagHead(Head):
     `tags`: their tags, IGNORED behind a row's end.
     """
 
-    def loss(
-        self, logits: torch.Tensor, targets: Targets, settings: LossSettings
-    ) -> torch.Tensor:
+    def loss(self, logits: torch.Tensor, targets: Targets, settings: LossSettings) -> torch.Tensor:
         return cross_entropy(
             _at(logits, targets["places"]).flatten(0, 1).float(),
             targets["tags"].flatten(),
@@ -134,9 +122,7 @@ class CrfHead(Head):
         super().__init__(width, len(bio_tags(labels)))
         self.crf = ConditionalRandomField(*bio_allowed(labels))
 
-    def loss(
-        self, logits: torch.Tensor, targets: Targets, settings: LossSettings
-    ) -> torch.Tensor:
+    def loss(self, logits: torch.Tensor, targets: Targets, settings: LossSettings) -> torch.Tensor:
         mask = targets["tags"] != IGNORED
         some = mask[:, 0]  # a text of white space alone has no token
         emissions = _at(logits, targets["places"])
@@ -156,9 +142,7 @@ class AnswerHead(Head):
     def __init__(self, width: int, outputs: int = 2) -> None:
         super().__init__(width, outputs)
 
-    def loss(
-        self, logits: torch.Tensor, targets: Targets, settings: LossSettings
-    ) -> torch.Tensor:
+    def loss(self, logits: torch.Tensor, targets: Targets, settings: LossSettings) -> torch.Tensor:
         closed = torch.finfo(torch.float32).min
         open_ = logits.float().masked_fill(~targets["candidates"][..., None], closed)
         losses = [

@@ -1,4 +1,4 @@
-"""What a module is, for the package's own types and for those of other distributions (SPEC M9, M10).
+"""What a module is: the package's own types and those of other distributions (SPEC M9, M10).
 
 A distribution adds a type by an entry point in the group `vertical_assets.modules` that names a
 subclass of `Module`; `model.modules: [{type: <name of the entry point>, ...}]` then uses it.
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from vertical_assets.inference.interfaces import INPUTS, OUTPUTS, TextInput, VectorOutput
-from vertical_assets.spec.modules import SERVES, registered
+from vertical_assets.spec.modules import SERVES, ModuleError, registered
 
 INTERFACE = "interface.json"
 
@@ -58,7 +58,7 @@ def module_type(name: str) -> type[Module]:
     """The class of a module type, the package's own or one that an entry point registers.
 
     Raises:
-        ValueError: there is none of this name, or it is no subclass of Module.
+        ModuleError: there is none of this name, or it is no subclass of Module.
     """
     if name in SERVES:
         from vertical_assets.training.modules import per_text, per_token
@@ -66,7 +66,7 @@ def module_type(name: str) -> type[Module]:
         return {**per_text.TYPES, **per_token.TYPES}[name]
     found = registered(name).load()
     if not (isinstance(found, type) and issubclass(found, Module)):
-        raise ValueError(
+        raise ModuleError(
             f"the entry point {name!r} names {found!r}, which is no subclass of {Module.__module__}"
             f".{Module.__qualname__}; correct it in its distribution"
         )
@@ -77,18 +77,18 @@ def checked_options(name: str, given: Mapping[str, Any], kind: str) -> BaseModel
     """A module's options by its own class.
 
     Raises:
-        ValueError: an option is wrong or the module does not serve the kind; names both.
+        ModuleError: an option is wrong or the module does not serve the kind; names both.
     """
     found = module_type(name)
     if kind not in found.kinds:
-        raise ValueError(
+        raise ModuleError(
             f"model.modules: {name!r} serves {', '.join(found.kinds)}, the task is {kind}; "
             "use another module"
         )
     try:
         return found.options.model_validate(dict(given))
     except ValidationError as error:
-        raise ValueError(f"model.modules: options of {name!r}: {error}") from error
+        raise ModuleError(f"model.modules: options of {name!r}: {error}") from error
 
 
 def interface_of(kind: str, modules: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A bidirectional LSTM over states of unequal length (SPEC M6)."""
 
 import torch
-from torch import nn
+from torch import jit, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
@@ -15,7 +15,7 @@ class BiLstm(nn.Module):
 
     def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         lengths = mask.sum(1)
-        if torch.jit.is_tracing():
+        if jit.is_tracing():  # type: ignore[no-untyped-call, attr-defined]
             return self._by_reversal(states, lengths)
         packed = pack_padded_sequence(
             states.float(), lengths.cpu(), batch_first=True, enforce_sorted=False

@@ -14,11 +14,12 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import ModelOutput
 
+from vertical_assets.inference.chain import Chain
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.spec.modules import ModuleError
 from vertical_assets.training.modules.fusion import FUSIONS
 from vertical_assets.training.modules.heads import CrfHead, head_of
 from vertical_assets.training.modules.interface import checked_options, module_type
-from vertical_assets.inference.chain import Chain
 
 MODEL_TYPE = "vertical"
 
@@ -79,7 +80,7 @@ class VerticalModel(PreTrainedModel):
         for given in config.modules or []:
             options = checked_options(given["type"], given, config.kind)
             made = module_type(given["type"])
-            width_in = states if made.feature is None else self.feature_widths[made.feature]
+            width_in = states if made.feature is None else self._feature_width(made.feature)
             self.branches[given["type"]] = made(options, width_in)
         widths = [int(branch.width) for branch in self.parts]
         chained = any(branch.chained for branch in self.parts)
@@ -96,9 +97,14 @@ class VerticalModel(PreTrainedModel):
         """The modules, in the order of the configuration."""
         return list(self.branches.values())
 
-    @property
-    def feature_widths(self) -> dict[str, int]:
-        return self.config.feature_widths or {}
+    def _feature_width(self, name: str) -> int:
+        widths = self.config.feature_widths or {}
+        if name not in widths:
+            raise ModuleError(
+                f"model.modules names {name!r}, which reads the asset of the same name; "
+                f"configure it under 'features.{name}'"
+            )
+        return widths[name]
 
     @property
     def chain(self) -> Chain | None:
@@ -147,7 +153,7 @@ def on_base(base: Path, spec: VerticalSpec, feature_widths: Mapping[str, int]) -
         feature_widths: feature -> width, of what `model.modules` names.
 
     Raises:
-        ValueError: a module's options are wrong, or it does not serve the task's kind.
+        ModuleError: a module's options are wrong, or it does not serve the task's kind.
     """
     encoder = AutoModel.from_pretrained(base)
     described = encoder.config.to_dict()

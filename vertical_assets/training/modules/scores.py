@@ -1,13 +1,14 @@
 """Validation scores by the kind of the task: what decides which weights are kept (SPEC M13)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from vertical_assets.inference.answers import Answer
-from vertical_assets.labels.targets import Span, Target
+from vertical_assets.labels.targets import Span
 
 # The score that is watched, and whether more or less of it is better.
 MONITOR: dict[str, tuple[str, str]] = {
@@ -20,7 +21,7 @@ MONITOR: dict[str, tuple[str, str]] = {
 
 
 def scores(
-    kind: str, gold: Sequence[Target], answers: Sequence[Answer], labels: Sequence[str]
+    kind: str, gold: Sequence[Any], answers: Sequence[Answer], labels: Sequence[str]
 ) -> dict[str, float]:
     """Scores of answers; `val_accuracy` is the share of items that are wholly right.
 
@@ -34,27 +35,28 @@ def scores(
     said: list[Any] = [answer.target for answer in answers]
     if kind == "regression":
         errors = np.array(said, float) - np.array(gold, float)
-        return {"val_mae": float(np.abs(errors).mean()), "val_rmse": float((errors**2).mean() ** 0.5)}
+        return {
+            "val_mae": float(np.abs(errors).mean()),
+            "val_rmse": float((errors**2).mean() ** 0.5),
+        }
     found = {"val_accuracy": float(np.mean([a == b for a, b in zip(gold, said, strict=True)]))}
     if kind == "entities":
-        return found | span_scores([set(_spans(g)) for g in gold], [set(s) for s in said])
+        return found | span_scores([set(g) for g in gold], [set(s) for s in said])
     if kind == "question_answering":
-        overlaps = [answer_f1(_spans(g), s) for g, s in zip(gold, said, strict=True)]
-        right = [s in ((),) if not g else s[:1] and s[0] in _spans(g) for g, s in zip(gold, said, strict=True)]
-        return {"val_accuracy": float(np.mean([bool(r) for r in right])), "val_answer_f1": float(np.mean(overlaps))}
+        pairs = list(zip(gold, said, strict=True))
+        return {
+            "val_accuracy": float(
+                np.mean([s[0] in g if s and g else not (s or g) for g, s in pairs])
+            ),
+            "val_answer_f1": float(np.mean([answer_f1(g, s) for g, s in pairs])),
+        }
     sets = [
         [{each} if isinstance(each, str) else set(each) for each in side] for side in (gold, said)
     ]
     return found | {"val_f1_macro": macro_f1(sets[0], sets[1], labels)}
 
 
-def _spans(target: Any) -> tuple[Span, ...]:
-    return tuple(target)
-
-
-def macro_f1(
-    gold: Sequence[set[str]], said: Sequence[set[str]], labels: Sequence[str]
-) -> float:
+def macro_f1(gold: Sequence[set[str]], said: Sequence[set[str]], labels: Sequence[str]) -> float:
     """Mean F1 of the labels that occur in either; 0 where none does."""
     values = []
     for label in labels:
@@ -97,3 +99,29 @@ def constant_answer(kind: str, targets: Sequence[Any], labels: Sequence[str]) ->
     if kind == "regression":
         return Answer(float(np.median(targets)), None)
     return Answer(tuple(labels) if kind == "multi_label" else (), None)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A model's score beside that of one constant answer to everything."""
+
+    score: str
+    model: float
+    constant: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether looking at the items helps."""
+        less_is_better = (self.score, "min") in MONITOR.values()
+        return self.model < self.constant if less_is_better else self.model > self.constant
+
+
+def against_constant(
+    kind: str, gold: Sequence[Any], labels: Sequence[str], metrics: Mapping[str, float]
+) -> Comparison:
+    """Validation scores against the constant answer that is best for the same items: accuracy for
+    classes, else the watched score of the kind.
+    """
+    constant = constant_answer(kind, gold, labels)
+    name = "val_accuracy" if kind == "classification" else MONITOR[kind][0]
+    return Comparison(name, metrics[name], scores(kind, gold, [constant] * len(gold), labels)[name])
