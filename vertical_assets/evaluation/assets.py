@@ -53,12 +53,15 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.labels.splits import held_out
         from vertical_assets.store.contracts import PREDICTIONS
         from vertical_assets.store.tables import stage_table
-        from vertical_assets.training.classification import predict_probabilities
-        from vertical_assets.training.predictions import predictions_table
+        from vertical_assets.training.answering import predict
+        from vertical_assets.training.predictions import predictions_of
 
         held = held_out(labeled_set.read())
-        probabilities = predict_probabilities(finetuned_ckpt.path, held["text"].to_pylist(), spec)
-        table = predictions_table(held, probabilities, spec.labels)
+        questions = held["question"].to_pylist() if kind == "question_answering" else None
+        answers = predict(finetuned_ckpt.path, held["text"].to_pylist(), spec, questions)
+        table = predictions_of(
+            held, kind, [each.target for each in answers], [each.confidence for each in answers]
+        )
         return stored(stage_table(store_root(), PREDICTIONS, table.to_batches(), spec.sensitive))
 
     @dg.asset(

@@ -59,7 +59,10 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         STAGE,
         "finetuned_ckpt",
         version=VERSION,
-        reads=["finetune", "model.max_tokens", *ON_TOP_SECTIONS, "processes", "task", "seed"],
+        reads=[
+            *("finetune", "model.max_tokens", *ON_TOP_SECTIONS, "processes", "task", "seed"),
+            *(["language"] if spec.model.cascade else []),  # words or characters
+        ],
         kinds={"pytorch", "lightning", "huggingface"},
     )
     kind = spec.task.kind

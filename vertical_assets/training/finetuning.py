@@ -98,7 +98,7 @@ def unpadded(logits: torch.Tensor, batch: Mapping[str, Any]) -> dict[int, np.nda
     values, rows = logits.detach().float().cpu().numpy(), batch["rows"].tolist()
     if values.ndim < 3:
         return dict(zip(rows, values, strict=True))
-    lengths = batch["attention_mask"].sum(1).tolist()
+    lengths = (batch["attention_mask"] > 0).sum(1).tolist()
     return {row: v[:length] for row, v, length in zip(rows, values, lengths, strict=True)}
 
 

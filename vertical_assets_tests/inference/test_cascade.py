@@ -66,7 +66,8 @@ def test_it_survives_its_files_without_pickle(stage: FirstStage, tmp_path: Path)
 def test_the_network_is_asked_only_where_the_first_stage_is_unsure(
     stage: FirstStage, halves: tuple[Items, Items]
 ) -> None:
-    texts, asked = halves[1].texts, []
+    texts = halves[1].texts
+    asked: list[str] = []
 
     def network(some: Sequence[str]) -> np.ndarray:
         asked.extend(some)

@@ -1,6 +1,6 @@
 """Chains of tags: the best path and the marginals are what an enumeration of all paths gives."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def random_chain(seed: int, tags: int) -> tuple[np.random.Generator, Chain]:
 def score(path: tuple[int, ...], emissions: np.ndarray, chain: Chain) -> float:
     total = chain.starts[path[0]] + chain.ends[path[-1]]
     total += sum(emissions[place, tag] for place, tag in enumerate(path))
-    return float(total + sum(chain.transitions[a, b] for a, b in zip(path, path[1:], strict=False)))
+    return float(total + sum(chain.transitions[a, b] for a, b in pairwise(path)))
 
 
 @given(st.integers(0, 10_000), st.lists(st.integers(1, 4), min_size=1, max_size=3))

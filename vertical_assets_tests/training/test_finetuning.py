@@ -49,7 +49,7 @@ class Length:
 
 
 def spec_of(kind: str, modules: list[dict[str, Any]] | None = None, **model: Any) -> VerticalSpec:
-    task = {"name": "notes", "kind": kind}
+    task: dict[str, Any] = {"name": "notes", "kind": kind}
     if kind in LABELS:
         task["labels"] = LABELS[kind]
     size = {"layers": [0, 1], "hidden_size": 32, "vocabulary": 120, "max_tokens": 20}
@@ -58,6 +58,7 @@ def spec_of(kind: str, modules: list[dict[str, Any]] | None = None, **model: Any
         **tiny(
             language="en",
             task=task,
+            annotation={"path": "labels.jsonl"},
             model={"base": "scratch", **size, "modules": modules, **model},
             finetune={**training, "checkpoint_steps": 1000},
         )
@@ -148,7 +149,7 @@ def test_regression_is_judged_by_its_mean_absolute_error(base: Path, tmp_path: P
 def test_fusion_reads_features_and_reports_its_weights(base: Path, tmp_path: Path) -> None:
     names = ["sequence", "tfidf", "word_vectors"]
     spec = spec_of("classification", [{"type": n} for n in names], fusion="weighted_sum")
-    sources = {"tfidf": Bag(), "word_vectors": Length()}
+    sources: dict[str, Any] = {"tfidf": Bag(), "word_vectors": Length()}
     result, held = trained(base, spec, tmp_path, sources)
     shares = [result.facts[f"fusion_weight_{name}"] for name in names]
     assert sum(shares) == pytest.approx(1.0, abs=1e-5)
