@@ -41,6 +41,17 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
         ("task.range", [1, 5], ["'task.range' belongs to kind regression", "remove it"]),
         ("model", {"base": "package"}, ["needs 'package' and 'resource'", "add both"]),
         ("finetune.freeze_layers", 3, ["more than the 2 layers", "lower it"]),
+        ("model.modules", [{"type": "crf"}], ["'crf' can't serve", "classification; use sequence"]),
+        ("model.modules", [{"type": "nope"}], ["no module type 'nope'", "is it installed?"]),
+        ("model.modules", [{"type": "bilstm", "hiden": 3}], ["hiden", "Extra inputs"]),
+        (
+            "model.modules",
+            [{"type": "sequence"}, {"type": "bilstm"}],
+            ["model.fusion: weighted_sum | attention_gate"],
+        ),
+        ("model.modules", [{"type": "bilstm"}] * 2, ["names 'bilstm' twice; remove one"]),
+        ("model.fusion", "weighted_sum", ["model.modules has one", "remove model.fusion"]),
+        ("model.window_overlap", 20, ["more than a quarter of model.max_tokens (32)", "lower it"]),
     ],
 )
 def test_mistakes_are_named_with_their_remedy(path: str, value: Any, says: list[str]) -> None:
@@ -91,6 +102,8 @@ def test_an_edit_changes_the_code_version_of_what_reads_it_only() -> None:
         }
 
     before = versions(VerticalSpec(**tiny()))
+    modules = versions(VerticalSpec(**with_value("model.modules", [{"type": "bilstm"}])))
+    assert {name for name in before if before[name] != modules[name]} == {"finetuned_ckpt"}
     after = versions(VerticalSpec(**with_value("finetune.learning_rate", 0.0003)))
     assert {name for name in before if before[name] != after[name]} == {"finetuned_ckpt"}
 

@@ -6,6 +6,7 @@ at or above the threshold, the network need not be asked.
 
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -124,6 +125,13 @@ class FirstStage:
 def first_stage(directory: Path) -> FirstStage | None:
     """The first stage beside a model, where there is one."""
     return FirstStage.load(directory) if (directory / DESCRIPTION).exists() else None
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies the first stage beside another model, where there is one."""
+    for name in (DESCRIPTION, WEIGHTS):
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
 
 
 def cascaded(

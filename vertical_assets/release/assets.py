@@ -1,6 +1,7 @@
 """Assets of the release: quantized_artifact."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -12,10 +13,22 @@ from vertical_assets.store.io_managers import check, markdown_table, stored
 STAGE, VERSION = "release", "1"
 AGREEMENT_WARN = 0.98  # share of equal answers under which INT8 changed more than it should
 
+# What INT8 may not make worse, and how it is called.
+SCORES = {
+    "classification": ("val_f1_macro", "macro F1"),
+    "multi_label": ("val_f1_macro", "macro F1"),
+    "entities": ("val_span_f1", "span F1"),
+    "question_answering": ("val_answer_f1", "answer F1"),
+    "regression": ("val_mae", "mean absolute error"),
+}
+
 
 def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     """The release assets of one vertical."""
     key = [spec.name, "quantized_artifact"]
+    kind = spec.task.kind
+    score, title = SCORES[kind]
+    by_error = kind == "regression"
 
     @dg.asset(
         **spec.asset(
@@ -35,13 +48,22 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 "f1_drop",
                 asset=key,
                 blocking=True,
-                description=f"Test macro F1 falls by at most {spec.quantize.max_f1_drop} "
+                description=f"Test {title} rises by at most this share of it: "
+                f"{spec.quantize.max_f1_drop}."
+                if by_error
+                else f"Test {title} falls by at most {spec.quantize.max_f1_drop} "
                 "against the float model.",
             ),
-            dg.AssetCheckSpec(
-                "argmax_agreement",
-                asset=key,
-                description=f"Share of equal answers of INT8 and float >= {AGREEMENT_WARN}.",
+            *(
+                []
+                if by_error
+                else [
+                    dg.AssetCheckSpec(
+                        "argmax_agreement",
+                        asset=key,
+                        description=f"Share of equal answers of INT8 and float >= {AGREEMENT_WARN}",
+                    )
+                ]
             ),
         ],
     )
@@ -54,12 +76,16 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         """The model in INT8 with tokenizer, labels and checksums; predicts without torch (SPEC P3,
         P4).
         """
-        from vertical_assets.evaluation.metrics import macro_f1
+        import pyarrow.compute as pc
+
+        from vertical_assets.inference.answers import Answer
         from vertical_assets.labels.splits import TEST, TRAIN, items_of
-        from vertical_assets.release.predictor import Predictor
-        from vertical_assets.release.quantization import quantize
+        from vertical_assets.labels.targets import targets_of
+        from vertical_assets.release.artifacts import answers_by, make_artifact
+        from vertical_assets.release.task_quantization import QuantizationError
         from vertical_assets.store.versions import stage_directory
         from vertical_assets.training.checkpoints import manifest_of
+        from vertical_assets.training.modules.scores import scores
 
         labeled = labeled_set.read()
         inputs = {
@@ -67,46 +93,61 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             "labeled_set": labeled_set.version,
         }
         manifest = manifest_of(spec, "quantized_artifact", inputs, {})
-        said = [row for row in predictions.read().to_pylist() if row["split"] == TEST]
-        texts = dict(zip(labeled["item_id"].to_pylist(), labeled["text"].to_pylist(), strict=True))
+        test_set, said = items_of(labeled, TEST), predictions.read()
+        said = said.filter(pc.equal(said["split"], TEST))
+        asked = zip(said["item_id"].to_pylist(), said["question"].to_pylist(), strict=True)
+        found = dict(zip(asked, targets_of(said, kind, "predicted_"), strict=True))
+        questions: Sequence[str | None] = test_set.questions or [None] * len(test_set.texts)
+        exact = [Answer(found[key], None) for key in zip(test_set.item_ids, questions, strict=True)]
         with tempfile.TemporaryDirectory() as folder:
-            sizes = quantize(
-                finetuned_ckpt.path, items_of(labeled, TRAIN).texts, spec, Path(folder), manifest
-            )
-            answers = Predictor(Path(folder)).predict([texts[row["item_id"]] for row in said])
-            staged = stage_directory(store_root(), Path(folder))
-        gold = [row["label"] for row in said]
-        before = macro_f1(gold, [row["predicted"] for row in said], spec.labels)
-        after = macro_f1(gold, [answer["label"] for answer in answers], spec.labels)
-        equal = sum(a["label"] == row["predicted"] for a, row in zip(answers, said, strict=True))
-        agreement = equal / len(said)
-        ratio = sizes["float_bytes"] / sizes["int8_bytes"]
+            artifact = Path(folder)
+            try:
+                sizes = make_artifact(
+                    finetuned_ckpt.path, items_of(labeled, TRAIN), spec, artifact, manifest
+                )
+            except QuantizationError as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+            answers = answers_by(artifact, test_set)
+            staged = stage_directory(store_root(), artifact)
+        before, after = (
+            scores(kind, test_set.labels, each, spec.labels)[score] for each in (exact, answers)
+        )
+        worse = (after - before) / max(before, 1e-9) if by_error else before - after
+        equal = sum(a.target == b.target for a, b in zip(exact, answers, strict=True))
+        agreement = equal / len(answers)
+        agreed = (
+            []
+            if by_error
+            else [
+                check(
+                    "argmax_agreement",
+                    agreement >= AGREEMENT_WARN,
+                    f"{agreement:.2%} of {len(answers)} answers are equal",
+                    severity=dg.AssetCheckSeverity.WARN,
+                    agreement=agreement,
+                )
+            ]
+        )
         samples = [
-            {"text": texts[row["item_id"]], "gold": row["label"], **answer}
-            for row, answer in list(zip(said, answers, strict=True))[:5]
-        ]
+            {"text": text, "gold": gold, "answer": each.target, "confidence": each.confidence}
+            for text, gold, each in zip(test_set.texts, test_set.labels, answers, strict=True)
+        ][:5]
         return stored(
             staged,
             checks=[
                 check(
                     "f1_drop",
-                    before - after <= spec.quantize.max_f1_drop,
-                    f"test macro F1 {before:.4f} in float, {after:.4f} in INT8",
-                    float_f1=before,
-                    int8_f1=after,
+                    worse <= spec.quantize.max_f1_drop,
+                    f"test {title} {before:.4f} in float, {after:.4f} in INT8",
+                    float_score=before,
+                    int8_score=after,
                 ),
-                check(
-                    "argmax_agreement",
-                    agreement >= AGREEMENT_WARN,
-                    f"{agreement:.2%} of {len(said)} answers are equal",
-                    severity=dg.AssetCheckSeverity.WARN,
-                    agreement=agreement,
-                ),
+                *agreed,
             ],
             metadata={
                 **sizes,
-                "size_ratio": ratio,
-                "f1_macro": after,
+                "size_ratio": sizes["float_bytes"] / sizes["int8_bytes"],
+                score.removeprefix("val_"): after,
                 "samples": dg.MetadataValue.md(markdown_table(samples)),
             },
         )

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from vertical_assets.batching import in_order
 from vertical_assets.corpus.cleaning.terms import Terms, keyword_mask
+from vertical_assets.inference.cascade import cascaded, first_stage
 from vertical_assets.store.versions import MANIFEST
 
 MODEL, WEIGHTS, TOKENIZER, DESCRIPTION = "model.xml", "model.bin", "tokenizer.json", "artifact.json"
@@ -40,6 +41,7 @@ class Predictor:
         self.tokenizer = load_tokenizer(directory / TOKENIZER, description["max_tokens"])
         self.pad_id: int = description["pad_id"]
         self.terms = Terms(description.get("keyword_terms", ()))
+        self.first_stage = first_stage(directory)
         # Float where not INT8: bf16 would be chosen on some processors, and change answers.
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         self._request = (
@@ -47,7 +49,11 @@ class Predictor:
         )
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """Probabilities, texts x labels."""
+        """Probabilities, texts x labels; of the first stage where a cascade's is sure (SPEC M8)."""
+        return cascaded(self.first_stage, texts, self.network_probabilities)
+
+    def network_probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """Probabilities, texts x labels, of the network alone."""
         encoded = encode(self.tokenizer, texts, self.terms)
         logits = np.zeros((len(encoded), len(self.labels)), np.float32)
         lengths = np.fromiter((len(ids) for ids, _ in encoded), np.int64, len(encoded))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertical_assets.corpus.cleaning.terms import Terms
+from vertical_assets.inference import cascade
 from vertical_assets.release.predictor import (
     DESCRIPTION,
     INPUTS,
@@ -48,6 +49,7 @@ def quantize(
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
     pad_id = int(model.config.pad_token_id or 0)
     shutil.copyfile(checkpoint / TOKENIZER, out / TOKENIZER)
+    cascade.copy(checkpoint, out)
     tokenizer = load_tokenizer(out / TOKENIZER, spec.model.max_tokens)
     terms = keyword_terms(AutoTokenizer.from_pretrained(checkpoint))
     wanted = spec.quantize.calibration_texts

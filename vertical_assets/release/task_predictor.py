@@ -36,6 +36,11 @@ TYPES = "token_type_ids"  # a third input, of models that read question and text
 WINDOWED = ("entities", "question_answering")
 
 
+def has_modules(directory: Path) -> bool:
+    """Whether an artifact is of a model with modules, for `TaskPredictor`; else for `Predictor`."""
+    return "kind" in json.loads((directory / DESCRIPTION).read_text())
+
+
 def graph_inputs(kind: str) -> tuple[str, ...]:
     """Names of the inputs of a kind's graph."""
     return (*INPUTS, TYPES) if kind == "question_answering" else INPUTS

@@ -57,9 +57,7 @@ def quantize_modules(
             "can't carry yet; release a vertical whose model.modules read the text alone"
         )
     shutil.copyfile(checkpoint / TOKENIZER, out / TOKENIZER)
-    for name in (cascade.DESCRIPTION, cascade.WEIGHTS):
-        if (checkpoint / name).exists():
-            shutil.copyfile(checkpoint / name, out / name)
+    cascade.copy(checkpoint, out)
     chain = model.chain
     description = {
         "task": spec.task.name,
