@@ -130,9 +130,9 @@ class VerticalModel(PreTrainedModel):
         states = self.encoder(
             input_ids=input_ids, attention_mask=attention_mask, **types
         ).last_hidden_state
-        inside = (attention_mask > 0).long()  # an encoder may be told more than where tokens are
+        mask = attention_mask.clamp(max=1)
         vectors = [
-            part(states if part.feature is None else (features or {})[part.feature], inside)
+            part(states if part.feature is None else (features or {})[part.feature], mask)
             for part in self.parts
         ]
         if self.fusion is None:
