@@ -42,7 +42,7 @@ def quantize_modules(
         Sizes in bytes: `float_bytes` of the checkpoint's weights, `int8_bytes` of the artifact's.
 
     Raises:
-        QuantizationError: the model reads features, which the artifact does not carry.
+        QuantizationError: the model reads features or terms, which the artifact does not carry.
     """
     import nncf
     import openvino as ov
@@ -55,6 +55,11 @@ def quantize_modules(
         raise QuantizationError(
             f"the model's modules read {', '.join(config.feature_widths)}, which the INT8 artifact "
             "can't carry yet; release a vertical whose model.modules read the text alone"
+        )
+    if getattr(config, "keyword_terms", None):
+        raise QuantizationError(
+            "the encoder attends to terms of the domain, which the INT8 artifact of modules can't "
+            "tell it yet; remove model.keyword_attention or model.modules"
         )
     shutil.copyfile(checkpoint / TOKENIZER, out / TOKENIZER)
     cascade.copy(checkpoint, out)
