@@ -138,7 +138,8 @@ def finetune(
     torch.manual_seed(spec.seed)  # modules and head start from random weights
     model = on_base(base, spec, widths_of(sources, train_set.texts))
     freeze(model, settings.freeze_layers)
-    set_dropout(model, settings.dropout)
+    for part in (model.encoder, model):  # each keeps the share in its own configuration
+        set_dropout(part, settings.dropout)
     learned, held = (
         labelled(
             kind,
