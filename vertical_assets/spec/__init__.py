@@ -29,7 +29,7 @@ from vertical_assets.spec.labels import (
     Task,
     TaskKind,
 )
-from vertical_assets.spec.modules import check_fit
+from vertical_assets.spec.modules import FEATURES, check_fit
 from vertical_assets.spec.section import Fraction, Name, Positive, Strict
 from vertical_assets.spec.training import Finetune, Model, Pretrain
 

@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -245,10 +245,10 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.training.finetuning import finetune
         from vertical_assets.training.logs import loss_curves
         from vertical_assets.training.loop import clear
-        from vertical_assets.training.runs import location, together
         from vertical_assets.training.modules.cascade import add_cascade, coverage_lines
         from vertical_assets.training.modules.interface import write_interface
         from vertical_assets.training.modules.scores import MONITOR, against_constant
+        from vertical_assets.training.runs import location, together
         from vertical_assets.training.tracking import log_curve, tracked
 
         augmented_set: Table | None = given.pop("augmented_set", None)

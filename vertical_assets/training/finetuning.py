@@ -175,9 +175,7 @@ def finetune(
     )
     budget = INFERENCE_FACTOR * settings.batch_tokens
     validation = [held.batch(rows) for rows in in_order(held.inputs.windows.lengths, budget)]
-    log = train(
-        module, steps, learned.batch, validation, work, watch or Watch(), spec.processes
-    )
+    log = train(module, steps, learned.batch, validation, work, watch or Watch(), spec.processes)
     shares = fusion_weights(model, held.inputs, budget)
     return Finetuned(
         model=model,
