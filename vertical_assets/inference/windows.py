@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from vertical_assets.corpus.cleaning.terms import Terms, keyword_mask
+
+NO_TERMS = Terms(())
+
 
 @dataclass(frozen=True)
 class Window:
@@ -24,6 +28,7 @@ class Window:
         places: positions in `ids` of the tokens of the text itself.
         starts, ends: characters of the text under these tokens, end exclusive.
         own: characters that this window answers for, end exclusive.
+        kinds: 2 at tokens of a domain term, 1 elsewhere; None where the network does not ask.
     """
 
     item: int
@@ -33,6 +38,7 @@ class Window:
     starts: np.ndarray
     ends: np.ndarray
     own: tuple[int, int]
+    kinds: np.ndarray | None = None
 
     def owns(self, start: int, end: int) -> bool:
         """Whether the middle of a span of characters lies in the window's own part."""
@@ -66,7 +72,7 @@ class Windows:
         for row, window in enumerate(chosen):
             ids[row, : len(window.ids)] = window.ids
             types[row, : len(window.ids)] = window.types
-            mask[row, : len(window.ids)] = 1
+            mask[row, : len(window.ids)] = 1 if window.kinds is None else window.kinds
         return ids, mask, types
 
 
@@ -77,6 +83,7 @@ def windows_of(
     most: int,
     overlap: int,
     questions: Sequence[str] | None = None,
+    terms: Terms = NO_TERMS,
 ) -> Windows:
     """Windows of at most `most` tokens; neighbours share `overlap` tokens.
 
@@ -88,6 +95,7 @@ def windows_of(
         overlap: shared tokens; at most half of what a window holds of the text.
         questions: one per text, put before it in every window. A question takes half of a window
             at most: a longer one is cut, and counted.
+        terms: of the domain, which the windows' `kinds` tell.
     """
     tokenizer.no_padding()
     cut = 0
@@ -105,19 +113,33 @@ def windows_of(
     windows: list[Window] = []
     for item, encoding in enumerate(encodings):
         parts = [encoding, *encoding.overflowing]
-        windows += _parted(item, texts[item], parts, 0 if questions is None else 1)
+        both = (texts[item],) if questions is None else (questions[item], texts[item])
+        windows += _parted(item, both, parts, terms)
     return Windows(windows, pad_id, cut)
 
 
-def single_windows(texts: Sequence[str], tokenizer: Tokenizer, pad_id: int, most: int) -> Windows:
+def single_windows(
+    texts: Sequence[str], tokenizer: Tokenizer, pad_id: int, most: int, terms: Terms = NO_TERMS
+) -> Windows:
     """One window per text, which is cut to `most` tokens: for what is said of a text as a whole."""
     tokenizer.no_padding()
     tokenizer.enable_truncation(most)
+    # The fast one leaves out the offsets, which tell what is of a term.
+    encode = tokenizer.encode_batch if terms else tokenizer.encode_batch_fast
     nothing = np.zeros(0, np.int64)
     return Windows(
         [
-            Window(item, encoding.ids, encoding.type_ids, nothing, nothing, nothing, (0, 0))
-            for item, encoding in enumerate(tokenizer.encode_batch_fast(list(texts)))
+            Window(
+                item,
+                encoding.ids,
+                encoding.type_ids,
+                nothing,
+                nothing,
+                nothing,
+                (0, 0),
+                _kinds(encoding, (texts[item],), terms),
+            )
+            for item, encoding in enumerate(encode(list(texts)))
         ],
         pad_id,
     )
@@ -137,8 +159,23 @@ def _shortened(questions: Sequence[str], tokenizer: Tokenizer, most: int) -> tup
     return kept, cut
 
 
-def _parted(item: int, text: str, parts: Sequence[Any], sequence: int) -> list[Window]:
-    """Windows of one text; borders between neighbours lie in the middle of what they share."""
+def _kinds(part: Any, texts: Sequence[str], terms: Terms) -> np.ndarray | None:
+    """Of each token of an encoding of one text, or of a question and a text."""
+    if not terms:
+        return None
+    kinds = np.ones(len(part.ids), np.int64)
+    for number, text in enumerate(texts):
+        places = [place for place, of in enumerate(part.sequence_ids) if of == number]
+        offsets = [part.offsets[place] for place in places]
+        kinds[places] = keyword_mask(offsets, terms.occurrences(text))
+    return kinds
+
+
+def _parted(item: int, texts: Sequence[str], parts: Sequence[Any], terms: Terms) -> list[Window]:
+    """Windows of one text, the last of `texts`; borders between neighbours lie in the middle of
+    what they share.
+    """
+    text, sequence = texts[-1], len(texts) - 1
     found = []
     for part in parts:
         places = np.flatnonzero([number == sequence for number in part.sequence_ids])
@@ -149,7 +186,16 @@ def _parted(item: int, text: str, parts: Sequence[Any], sequence: int) -> list[W
         borders.append(int(starts[0] + ends[-1]) // 2)
     borders.append(len(text) + 1)
     return [
-        Window(item, part.ids, part.type_ids, places, starts, ends, (low, high))
+        Window(
+            item,
+            part.ids,
+            part.type_ids,
+            places,
+            starts,
+            ends,
+            (low, high),
+            _kinds(part, texts, terms),
+        )
         for (part, places, starts, ends), low, high in zip(
             found, borders, borders[1:], strict=False
         )

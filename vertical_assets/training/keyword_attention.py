@@ -12,6 +12,7 @@ checkpoint's tokenizer_config.json, from where `keyword_terms` takes them.
 Importing this module makes `AutoModel` and its kin know checkpoints of type `keyword_bert`.
 """
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -210,6 +211,12 @@ def add_keyword_attention(
     model.save_pretrained(out)
     tokenizer.init_kwargs[TERMS] = list(terms)
     tokenizer.save_pretrained(out)
+
+
+def terms_in(checkpoint: Path) -> list[str]:
+    """The terms of a checkpoint; empty where the model has no keyword attention."""
+    file = checkpoint / "tokenizer_config.json"
+    return json.loads(file.read_text(encoding="utf-8")).get(TERMS, []) if file.exists() else []
 
 
 def keyword_terms(tokenizer: Any) -> list[str]:

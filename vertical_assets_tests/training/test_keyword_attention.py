@@ -18,10 +18,12 @@ from vertical_assets.labels.splits import Items
 from vertical_assets.release.predictor import encode, load_tokenizer, padded
 from vertical_assets.release.quantization import to_openvino
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.training import finetuning
 from vertical_assets.training.base_models import BaseModelError, prepare_base
 from vertical_assets.training.classification import finetune
 from vertical_assets.training.keyword_attention import KeywordAttentionError, keyword_terms
 from vertical_assets.training.loop import freeze
+from vertical_assets.training.modules.data import inputs_of
 from vertical_assets.training.pretraining import pretrain, tokenized
 from vertical_assets_tests.conftest import reviews, tiny
 from vertical_assets_tests.training.encoders import write_encoder
@@ -231,3 +233,35 @@ def test_what_can_not_be_is_named(
     model = AutoModel.from_pretrained(keyworded)
     with pytest.raises(ValueError, match="this one has 4 dimensions"):
         model(input_ids=torch.ones(1, 2, dtype=torch.long), attention_mask=torch.ones(1, 1, 2, 2))
+
+
+def test_modules_on_the_encoder_attend_to_terms_too(
+    keyworded: Path, items: Items, tmp_path: Path
+) -> None:
+    """Trained, saved, opened: the windows tell the encoder the terms, and the modules a mask."""
+    base = set_biases(keyworded, 3.0, tmp_path / "strong")
+    spec = VerticalSpec(
+        **tiny(
+            model={
+                "base": "path",
+                "path": "x",
+                "modules": [{"type": "sequence", "pooling": "mean"}, {"type": "bilstm"}],
+                "fusion": "weighted_sum",
+                "max_tokens": 32,
+            },
+            finetune={"epochs": 1, "batch_tokens": 1024},
+        )
+    )
+    result = finetuning.finetune(base, items, items, spec, tmp_path / "work")
+    assert result.model.config.keyword_terms == sorted(TERMS)
+    result.model.save_pretrained(tmp_path / "out")
+    model = AutoModel.from_pretrained(tmp_path / "out").eval()
+    tokenizer = result.tokenizer.backend_tokenizer
+    inputs = inputs_of("classification", items.texts[:40], None, tokenizer, model.config, {})
+    batch = finetuning.model_inputs(inputs.batch(np.arange(len(inputs.windows.windows))))
+    assert set(batch["attention_mask"].flatten().tolist()) == {0, 1, 2}
+    with torch.inference_mode():
+        logits = model(**batch).logits
+        plain = model(**batch | {"attention_mask": batch["attention_mask"].clamp(max=1)}).logits
+        assert torch.equal(logits, result.model.eval()(**batch).logits)
+    assert (logits - plain).abs().max() > 1e-4

@@ -9,6 +9,7 @@ import torch
 from scipy.sparse import csr_matrix
 from tokenizers import Tokenizer
 
+from vertical_assets.corpus.cleaning.terms import Terms
 from vertical_assets.inference.chain import bio_tags
 from vertical_assets.inference.windows import Window, Windows, single_windows, windows_of
 from vertical_assets.labels.targets import Span, Target
@@ -74,21 +75,23 @@ def inputs_of(
         texts: whole texts.
         questions: one per text, for question answering.
         tokenizer: of the encoder.
-        config: `max_tokens`, `window_overlap`, `pad_token_id`, as a VerticalConfig has them.
+        config: `max_tokens`, `window_overlap`, `pad_token_id`, `keyword_terms`, as a VerticalConfig
+            has them.
         sources: feature -> its vectors.
 
     Raises:
         ValueError: a question-answering task without questions.
     """
     pad = int(config.pad_token_id or 0)
+    terms = Terms(getattr(config, "keyword_terms", None) or ())
     if kind == "question_answering" and questions is None:
         raise ValueError("question answering needs a question for every text; give `questions`")
     if kind in WINDOWED:
         windows = windows_of(
-            texts, tokenizer, pad, config.max_tokens, config.window_overlap, questions
+            texts, tokenizer, pad, config.max_tokens, config.window_overlap, questions, terms
         )
     else:
-        windows = single_windows(texts, tokenizer, pad, config.max_tokens)
+        windows = single_windows(texts, tokenizer, pad, config.max_tokens, terms)
     return Inputs(windows, {name: each.transform(list(texts)) for name, each in sources.items()})
 
 

@@ -17,6 +17,7 @@ from transformers.utils import ModelOutput
 from vertical_assets.inference.chain import Chain
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.spec.modules import ModuleError
+from vertical_assets.training.keyword_attention import terms_in
 from vertical_assets.training.modules.fusion import FUSIONS
 from vertical_assets.training.modules.heads import CrfHead, head_of
 from vertical_assets.training.modules.interface import checked_options, module_type
@@ -36,6 +37,7 @@ class VerticalConfig(PreTrainedConfig):
         feature_widths: feature -> width of its vectors.
         max_tokens: longest input.
         window_overlap: tokens that neighbouring windows share.
+        keyword_terms: of the domain, where the encoder has keyword attention.
     """
 
     model_type = MODEL_TYPE
@@ -51,6 +53,7 @@ class VerticalConfig(PreTrainedConfig):
     feature_widths: dict[str, int] | None = None
     max_tokens: int = 128
     window_overlap: int = 16
+    keyword_terms: list[str] | None = None
 
 
 @dataclass
@@ -122,7 +125,8 @@ class VerticalModel(PreTrainedModel):
 
         Args:
             input_ids: rows x length.
-            attention_mask: rows x length, ones first.
+            attention_mask: rows x length, ones first; 2 at tokens of a domain term, where the
+                encoder has keyword attention.
             token_type_ids: rows x length; for question answering.
             features: feature -> its batch, for the modules that read one.
         """
@@ -174,6 +178,7 @@ def on_base(base: Path, spec: VerticalSpec, feature_widths: Mapping[str, int]) -
         max_tokens=spec.model.max_tokens,
         window_overlap=spec.model.overlap,
         pad_token_id=encoder.config.pad_token_id,
+        keyword_terms=terms_in(Path(base)) or None,
     )
     model = VerticalModel(config)
     weights = encoder.state_dict()
