@@ -59,6 +59,7 @@ def spec_of(kind: str, modules: list[dict[str, Any]] | None = None, **model: Any
             language="en",
             task=task,
             annotation={"path": "labels.jsonl"},
+            features={name: {} for name in ("tfidf", "word_vectors")},
             model={"base": "scratch", **size, "modules": modules, **model},
             finetune={**training, "checkpoint_steps": 1000},
         )

@@ -23,8 +23,8 @@ def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             "resource_plan",
             version=VERSION,
             reads=[
-                *("model", "processes", "split", "task", "seed"),
-                *(f"pretrain.{name}" for name in ("batch_tokens", "epochs", "mask")),
+                *(*spec.model.base_sections, "processes", "split", "task", "seed"),
+                *(f"pretrain.{name}" for name in ("batch_tokens", "epochs", "mask", "packing")),
                 *(f"finetune.{name}" for name in ("batch_tokens", "epochs", "privacy")),
                 *("pretrain.freeze_layers", "finetune.freeze_layers"),
             ],
