@@ -235,3 +235,59 @@ def stop(process: subprocess.Popen[Any]) -> None:
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(15)
+
+
+def tiny_generation(**changes: Any) -> dict[str, Any]:
+    """A generation vertical that builds in seconds: a very small new decoder."""
+    attributes: dict[str, Any] = {
+        "name": "tiny",
+        "domain": "programming",
+        "language": "en",
+        "sources": [{"name": "pairs", "kind": "public", "licence": "PSF-2.0", "path": "*.jsonl"}],
+        "rules": {"meaningless": False},
+        "clean": {"html": False},
+        "task": {
+            "name": "explain",
+            "kind": "generation",
+            "question_types": {kind: kind for kind in ("definition", "steps", "comparison")},
+        },
+        "annotation": {"pairs": {"question_type": "question_type"}},
+        "model": {
+            "architecture": "gpt",
+            "base": "scratch",
+            "layers": [0, 1],
+            "hidden_size": 32,
+            "vocabulary": 400,
+            "max_tokens": 96,
+        },
+        "pretrain": {
+            "epochs": 4,
+            "batch_tokens": 384,
+            "learning_rate": 0.005,
+            "checkpoint_steps": 3,
+        },
+        "finetune": {
+            "epochs": 3,
+            "batch_tokens": 384,
+            "learning_rate": 0.005,
+            "checkpoint_steps": 3,
+            "label_smoothing": 0.0,
+        },
+        "generate": {"max_new_tokens": 24},
+    }
+    return {**attributes, **changes}
+
+
+def questions_of(*modules: str) -> list[dict[str, str]]:
+    """Real questions and answers about modules of the standard library."""
+    import importlib.util
+
+    from vertical_assets.defs.education.python_docs import questions
+
+    found: list[dict[str, str]] = []
+    for module in modules:
+        spec = importlib.util.find_spec(module)
+        assert spec is not None
+        assert spec.origin is not None
+        found += [row for row in questions(Path(spec.origin)) if row["text"]]
+    return found

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from vertical_assets.defs.resources import defs as resources
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.vertical import build_definitions
-from vertical_assets_tests.conftest import Project, tiny
+from vertical_assets_tests.conftest import Project, tiny, tiny_generation
 
 
 def with_value(path: str, value: Any) -> dict[str, Any]:
@@ -84,6 +84,45 @@ def test_simulated_numbers_need_a_range() -> None:
         VerticalSpec(**tiny(task={"name": "t", "kind": "regression"}))
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model": tiny()["model"]}, ["'gpt'", "'generation'", "belong together"]),
+        ({"annotation": tiny()["annotation"]}, ["add annotation.pairs"]),
+        ({"task": tiny()["task"]}, ["'gpt'", "'classification'", "correct one of them"]),
+        ({"generate": {"max_new_tokens": 96}}, ["leaves no room for a prompt", "lower"]),
+        ({"finetune": {"class_weights": "sqrt"}}, ["finetune.class_weights", "'gpt'", "remove it"]),
+        ({"quantize": {"max_f1_drop": 0.1}}, ["quantize means nothing", "'gpt'", "remove it"]),
+        ({"annotation": {"pairs": {}}}, ["task.question_types", "add the missing one"]),
+        (
+            {"model": {"architecture": "gpt", "base": "e5_small"}},
+            ["'e5_small' is an encoder", "use another"],
+        ),
+        (
+            {"model": {"architecture": "gpt", "base": "scratch", "hidden_size": 100}},
+            ["hidden_size 100", "multiple of 64"],
+        ),
+        (
+            {"model": {"architecture": "gpt", "base": "path", "path": "x", "layers": [0]}},
+            ["model.layers can't be chosen of a decoder", "remove it"],
+        ),
+    ],
+)
+def test_mistakes_of_a_generation_vertical_are_named(
+    changes: dict[str, Any], says: list[str]
+) -> None:
+    VerticalSpec(**tiny_generation())
+    with pytest.raises(ValidationError) as caught:
+        VerticalSpec(**tiny_generation(**changes))
+    for words in says:
+        assert words in str(caught.value)
+
+
+def test_an_encoder_has_no_answers_to_sample() -> None:
+    with pytest.raises(ValidationError, match=r"generate means nothing to model\.architecture"):
+        VerticalSpec(**tiny(generate={"temperature": 0.5}))
+
+
 def test_the_code_location_names_file_and_key(project: Project) -> None:
     file = project.vertical(with_value("finetune.learnig_rate", 0.001))
     result = project.command("status")
@@ -119,3 +158,4 @@ def test_defaults_are_the_specifications_numbers() -> None:
         assert loop.warmup == 10_000 / 50_000  # SPEC T7, T8
     assert 1e-6 <= spec.finetune.weight_decay <= 1e-3  # SPEC M12
     assert spec.evaluate.f1 == 0.90  # SPEC E1
+    assert spec.evaluate.rouge_l == 0.75  # SPEC E2

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from vertical_assets.evaluation.generation.assets import build_assets as build_generation
 from vertical_assets.evaluation.names import BASELINES, FINETUNED, MAIN_METRIC, TITLES
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
@@ -13,6 +14,8 @@ ERRORS_SHOWN = 15
 
 def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     """The evaluation assets of one vertical."""
+    if spec.task.kind == "generation":
+        return build_generation(spec, STAGE)
     report_key = [spec.name, "eval_report"]
     kind = spec.task.kind
     metric, baseline_name = MAIN_METRIC[kind], BASELINES[kind]

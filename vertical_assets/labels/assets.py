@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from vertical_assets.labels.generation.assets import build_labeled_set
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
 from vertical_assets.store.io_managers import (
@@ -335,6 +336,8 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
             },
         )
 
+    if spec.task.kind == "generation":
+        return [build_labeled_set(spec, STAGE), contamination]
     assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
         annotations,
         agreement_report,

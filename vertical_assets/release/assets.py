@@ -24,7 +24,11 @@ SCORES = {
 
 
 def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
-    """The release assets of one vertical."""
+    """The release assets of one vertical; none of a generation vertical, whose decoder is used as
+    `finetuned_ckpt`.
+    """
+    if spec.task.kind == "generation":
+        return []
     key = [spec.name, "quantized_artifact"]
     kind = spec.task.kind
     score, title = SCORES[kind]

@@ -21,6 +21,7 @@ from vertical_assets.spec.corpus import (
     SpotCheck,
 )
 from vertical_assets.spec.features import THESAURI, Features
+from vertical_assets.spec.generation import Generate, Instruct, Lora, Pairs
 from vertical_assets.spec.labels import (
     Agreement,
     Annotation,
@@ -42,7 +43,11 @@ __all__ = [
     "Evaluate",
     "Features",
     "Finetune",
+    "Generate",
+    "Instruct",
+    "Lora",
     "Model",
+    "Pairs",
     "Pretrain",
     "Privacy",
     "Processes",
@@ -65,9 +70,10 @@ SURVIVES_TRANSLATION = ("classification", "multi_label", "regression")
 
 
 class Evaluate(Strict):
-    """What counts as good (SPEC E1)."""
+    """What counts as good (SPEC E1, E2)."""
 
     f1: Fraction = Field(default=0.90, description="F1 from which a model is excellent (E1).")
+    rouge_l: Fraction = Field(default=0.75, description="ROUGE-L from which answers are good (E2).")
 
 
 class Quantize(Strict):
@@ -75,6 +81,31 @@ class Quantize(Strict):
 
     calibration_texts: Positive = 300
     max_f1_drop: Fraction = Field(default=0.01, description="Macro F1 may fall by one point.")
+
+
+# Of sections with defaults: what only one of the architectures knows.
+_FOR_DECODERS = ("instruct", "generate")
+_FOR_ENCODERS = (
+    "pretrain.layer_decay",
+    "pretrain.l1",
+    "pretrain.dropout",
+    "pretrain.packing",
+    "finetune.layer_decay",
+    "finetune.l1",
+    "finetune.dropout",
+    "features",
+    "processes",
+    "search",
+    "agreement",
+    "quantize",
+    "pretrain.mask",
+    "pretrain.freeze_layers",
+    "pretrain.head_factor",
+    "finetune.freeze_layers",
+    "finetune.head_factor",
+    "finetune.class_weights",
+    "finetune.per_group",
+)
 
 
 class VerticalSpec(Strict):
@@ -102,6 +133,8 @@ class VerticalSpec(Strict):
     finetune: Finetune = Finetune()
     processes: Processes = Processes()
     search: Search | None = None
+    instruct: Instruct = Instruct()
+    generate: Generate = Generate()
     evaluate: Evaluate = Evaluate()
     quantize: Quantize = Quantize()
 
@@ -150,6 +183,43 @@ class VerticalSpec(Strict):
             raise ValueError(
                 "finetune.privacy trains in one process without accumulation or "
                 "gradient_checkpointing; remove these from 'processes'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _generation_is_whole(self) -> Self:
+        """A generation vertical has a decoder and pairs; what does not fit it must not be said."""
+        generation = self.task.kind == "generation"
+        if generation != (self.model.architecture == "gpt"):
+            raise ValueError(
+                "model.architecture 'gpt' and task.kind 'generation' belong together "
+                f"(here {self.model.architecture!r} and {self.task.kind!r}); correct one of them"
+            )
+        if generation != (self.annotation.pairs is not None):
+            raise ValueError(
+                "annotation.pairs and task.kind 'generation' belong together; "
+                + ("add annotation.pairs" if generation else "use annotation.path or simulate")
+            )
+        if generation and self.generate.max_new_tokens >= self.model.max_tokens:
+            raise ValueError(
+                f"generate.max_new_tokens ({self.generate.max_new_tokens}) leaves no room for a "
+                f"prompt in model.max_tokens ({self.model.max_tokens}); lower the first"
+            )
+        for field in _FOR_ENCODERS if generation else _FOR_DECODERS:
+            section, _, key = field.partition(".")
+            value = getattr(self, section)
+            default = type(self).model_fields[section].default
+            if (getattr(value, key) != getattr(default, key)) if key else (value != default):
+                raise ValueError(
+                    f"{field} means nothing to model.architecture {self.model.architecture!r}; "
+                    "remove it"
+                )
+        if generation and (len(self.task.question_types) > 0) != (
+            self.annotation.pairs is not None and self.annotation.pairs.question_type is not None
+        ):
+            raise ValueError(
+                "task.question_types and annotation.pairs.question_type belong together; "
+                "add the missing one"
             )
         return self
 
@@ -208,6 +278,8 @@ class VerticalSpec(Strict):
     @model_validator(mode="after")
     def _modules_fit_the_task(self) -> Self:
         kind = self.task.kind
+        if kind == "generation":
+            return self
         check_fit(kind, self.model.modules_of(kind), self.model.fusion, self.model.cascade)
         for module in self.model.modules_of(kind):
             if module.type in FEATURES and getattr(self.features, module.type) is None:

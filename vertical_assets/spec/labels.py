@@ -4,9 +4,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from vertical_assets.spec.generation import Pairs
 from vertical_assets.spec.section import Fraction, Name, Positive, Strict
 
-TaskKind = Literal["classification", "multi_label", "entities", "question_answering", "regression"]
+TaskKind = Literal[
+    "classification", "multi_label", "entities", "question_answering", "regression", "generation"
+]
 ANSWER = "answer"  # the one type of span in question answering
 
 
@@ -20,6 +23,7 @@ class Task(Strict):
     | entities | its spans and their types | the types |
     | question_answering | the spans that answer a question | none; see `question_types` |
     | regression | a number | none; see `range` |
+    | generation | none: its text is the answer to a prompt | none; see `question_types` |
     """
 
     name: Name
@@ -27,8 +31,8 @@ class Task(Strict):
     labels: dict[str, str] = Field(default={}, description="Label -> its definition.")
     question_types: dict[str, str] = Field(
         default={},
-        description="Question answering: type -> its definition (definition, steps, comparison; "
-        "D6). Where there are any, every question has one.",
+        description="Question answering, generation: type of question -> its definition "
+        "(definition, steps, comparison; D6). Where there are any, every question has one.",
     )
     # Dagster's reader of components knows no tuples of fixed length.
     range: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] | None = Field(
@@ -53,7 +57,7 @@ class Task(Strict):
     def _labels_fit_the_kind(self) -> Self:
         fewest = {"classification": 2, "multi_label": 1, "entities": 1}.get(self.kind)
         if fewest is None and self.labels:
-            where = "question_types" if self.kind == "question_answering" else "range"
+            where = "range" if self.kind == "regression" else "question_types"
             raise ValueError(
                 f"a {self.kind} task has no labels; remove 'task.labels' (see 'task.{where}')"
             )
@@ -64,14 +68,15 @@ class Task(Strict):
                 "list each as 'label: definition' under 'task.labels'"
             )
         owners = {
-            "question_types": "question_answering",
-            "range": "regression",
-            "tolerance": "regression",
+            "question_types": ("question_answering", "generation"),
+            "range": ("regression",),
+            "tolerance": ("regression",),
         }
-        for field, owner in owners.items():
-            if getattr(self, field) and self.kind != owner:
+        for field, kinds in owners.items():
+            if getattr(self, field) and self.kind not in kinds:
                 raise ValueError(
-                    f"'task.{field}' belongs to kind {owner}, the task is {self.kind}; remove it"
+                    f"'task.{field}' belongs to kind {' or '.join(kinds)}, the task is "
+                    f"{self.kind}; remove it"
                 )
         return self
 
@@ -101,20 +106,21 @@ class Simulate(Strict):
 
 
 class Annotation(Strict):
-    """Who labels: files dropped by people, or simulated annotators."""
+    """Who labels: files dropped by people, simulated annotators, or the sources themselves."""
 
     path: str | None = Field(
         default=None,
         description="JSON-lines files of annotations, relative to `data/<vertical>/`.",
     )
     simulate: Simulate | None = None
+    pairs: Pairs | None = Field(default=None, description="Generation: prompts of the sources.")
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
-        if (self.path is None) == (self.simulate is None):
+        if [self.path, self.simulate, self.pairs].count(None) != 2:
             raise ValueError(
-                "annotation needs exactly one of 'path' (files of people's labels) "
-                "or 'simulate' (labels made from gold); keep one"
+                "annotation needs exactly one of 'path' (files of people's labels), "
+                "'simulate' (labels made from gold) and 'pairs' (for generation); keep one"
             )
         return self
 

@@ -98,6 +98,9 @@ class Model(Strict):
     M5-M10).
     """
 
+    architecture: Literal["bert", "gpt"] = Field(
+        default="bert", description="bert understands, gpt generates (M1)."
+    )
     base: Literal["package", "path", "hub", "e5_small", "scratch"] = Field(
         description="A model directory in an installed package or at a path, a model of the "
         "Hugging Face hub, the packaged multilingual-e5-small, or new weights with a tokenizer "
@@ -159,6 +162,24 @@ class Model(Strict):
     def overlap(self) -> int:
         """Tokens that neighbouring windows share."""
         return self.window_overlap or self.max_tokens // 8
+
+    @model_validator(mode="after")
+    def _decoder_can_be_made(self) -> Self:
+        if self.architecture != "gpt":
+            return self
+        if self.base == "e5_small":
+            raise ValueError("model.base 'e5_small' is an encoder; use another with 'gpt'")
+        if self.base == "scratch" and self.hidden_size % (64 if self.hidden_size > 64 else 2):
+            raise ValueError(
+                f"model.hidden_size {self.hidden_size} can't be parted into heads of 64; use a "
+                "multiple of 64, or an even number below it"
+            )
+        if self.base != "scratch" and self.layers:
+            raise ValueError("model.layers can't be chosen of a decoder; remove it")
+        for name in (*ON_TOP, "distill", "prune_vocabulary", "keyword_attention"):
+            if getattr(self, name):
+                raise ValueError(f"model.{name} is for encoders; remove it, or use 'bert'")
+        return self
 
     @model_validator(mode="after")
     def _windows_move_on(self) -> Self:

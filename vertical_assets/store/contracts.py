@@ -164,6 +164,19 @@ AUGMENTED = pa.schema(
     ]
 )
 
+PAIRS = pa.schema(
+    [
+        _field("item_id", pa.string(), "The document's doc_id"),
+        _field("task", pa.string(), "Label standard"),
+        _field("label", pa.string(), "Type of the question (SPEC D6)", nullable=True),
+        _field("prompt", pa.string(), "What is asked"),
+        _field("text", pa.string(), "The answer: the document's text"),
+        _field("method", pa.string(), "source: the pair is as its source has it"),
+        _field("split", pa.string(), "train | validation | test"),
+        _field("cluster_id", pa.string(), "What decided the split: duplicate cluster or group"),
+    ]
+)
+
 ADJUDICATION = pa.schema(
     [
         _field("item_id", pa.string(), "The disputed document's doc_id"),
@@ -187,13 +200,27 @@ PREDICTIONS = pa.schema(
     ]
 )
 
+GENERATED = pa.schema(
+    [
+        _field("item_id", pa.string(), "The item"),
+        _field("split", pa.string(), "validation | test"),
+        _field("label", pa.string(), "Type of the question (SPEC D6)", nullable=True),
+        _field("prompt", pa.string(), "What was asked"),
+        _field("reference", pa.string(), "The answer that the source gives"),
+        _field("generated", pa.string(), "The model's answer"),
+        _field("finished", pa.bool_(), "It ended by itself, not by max_new_tokens", nullable=True),
+        _field("nats", pa.float64(), "-log probability of the reference", nullable=True),
+        _field("tokens", pa.int64(), "Tokens of the reference that it is over", nullable=True),
+    ]
+)
+
 EVALUATION = pa.schema(
     [
         _field("model", pa.string(), "finetuned, a baseline, or majority | mean"),
         _field("split", pa.string(), "validation | test"),
         _field("label", pa.string(), "A class or type, or `all`"),
-        _field("metric", pa.string(), "accuracy | precision | recall | f1, micro, macro ..."),
-        _field("value", pa.float64(), "0 to 1; errors of numbers in the value's own unit"),
+        _field("metric", pa.string(), "accuracy | precision | recall | f1 | rouge_l ..."),
+        _field("value", pa.float64(), "0 to 1; errors in the value's own unit; perplexity"),
         _field("support", pa.int64(), "Items, spans or questions it was computed on"),
     ]
 )

@@ -11,6 +11,7 @@ from vertical_assets.spec.modules import FEATURES, ModuleError
 from vertical_assets.spec.training import ON_TOP_SECTIONS
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+from vertical_assets.training.generation.assets import build_assets as build_generation
 from vertical_assets.training.planning.assets import POOL, STAGE, cost_table, planning_assets
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         name: [spec.name, name]
         for name in ("dedup_corpus", "labeled_set", "pretrained_ckpt", "finetuned_ckpt")
     }
+    decoder = spec.model.architecture == "gpt"
+    objective = "causal" if decoder else "masked"
+
     pretrained = spec.asset(
         STAGE,
         "pretrained_ckpt",
@@ -66,7 +70,9 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         kinds={"pytorch", "lightning", "huggingface"},
     )
     kind = spec.task.kind
-    features = [m.type for m in spec.model.modules_of(kind) if m.type in FEATURES]
+    features = (
+        [] if decoder else [m.type for m in spec.model.modules_of(kind) if m.type in FEATURES]
+    )
     is_class = kind == "classification"
     beats_constant = "beats_majority_class" if is_class else "beats_constant_answer"
 
@@ -78,15 +84,15 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         **pretrained,
-        description=f"The base model ({spec.model.described}), adapted to the domain by masked-"
-        "language-model training on the corpus without the test split (SPEC T5). A Hugging Face "
-        "directory.",
+        description=f"The base model ({spec.model.described}), adapted to the domain by {objective}-language-"
+        "model training on the corpus without the test split (SPEC T5), for answers without the "
+        "validation split too. A Hugging Face directory.",
         ins={"dedup_corpus": dg.AssetIn(key["dedup_corpus"])},
         check_specs=[
             dg.AssetCheckSpec(
                 "held_out_loss_falls",
                 asset=key["pretrained_ckpt"],
-                description="The masked-token loss on held-out documents is lower than before.",
+                description="The loss on held-out documents is lower than before.",
             ),
             *([distillation_check] if spec.model.distill else []),
         ],
@@ -96,13 +102,19 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     def pretrained_ckpt(context: dg.AssetExecutionContext, dedup_corpus: Table):
         from vertical_assets.plots import curves
         from vertical_assets.store.versions import stage_directory
-        from vertical_assets.training.base_models import BaseModelError, prepare_base
+        from vertical_assets.training.base_models import BaseModelError
         from vertical_assets.training.checkpoints import manifest_of, work_folder, write_checkpoint
         from vertical_assets.training.logs import loss_curves
         from vertical_assets.training.loop import clear
-        from vertical_assets.training.pretraining import pretrain
         from vertical_assets.training.runs import corpus_texts, location, together
         from vertical_assets.training.tracking import log_curve, tracked
+
+        if decoder:
+            from vertical_assets.training.generation.causal import pretrain_decoder as pretrain
+            from vertical_assets.training.generation.decoders import prepare_decoder as prepare
+        else:
+            from vertical_assets.training.base_models import prepare_base as prepare
+            from vertical_assets.training.pretraining import pretrain
 
         texts = corpus_texts(dedup_corpus, spec)
         inputs = {"dedup_corpus": dedup_corpus.version}
@@ -115,7 +127,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             tempfile.TemporaryDirectory() as folder,
         ):
             try:
-                origin = prepare_base(spec, texts, work / "base")
+                origin = prepare(spec, texts, work / "base")
             except BaseModelError as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
             base, facts, shown = origin.path, dict(origin.facts), {}
@@ -171,14 +183,10 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 result.log,
             )
             staged = stage_directory(store_root(), Path(folder))
-        costs = cost_table(
-            spec,
-            result.model,
-            "tokens",
-            spec.pretrain.freeze_layers,
-            work,
-            facts["tokens"] / facts["texts"] if spec.pretrain.packing else None,
-        )
+        packed = facts["tokens"] / facts["texts"] if spec.pretrain.packing else None
+        frozen = spec.pretrain.freeze_layers
+        # The formulas are those of encoders.
+        costs = {} if decoder else cost_table(spec, result.model, "tokens", frozen, work, packed)
         clear(work)
         return stored(
             staged,
@@ -200,11 +208,14 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 "adaptation": dg.MetadataValue.md(markdown_table(origin.sizes)),
                 **costs,
                 "loss_curve": picture(
-                    curves(loss_curves(result.log), "step", "masked-token loss"),
+                    curves(loss_curves(result.log), "step", f"{objective}-token loss"),
                     "loss curve",
                 ),
             },
         )
+
+    if spec.task.kind == "generation":
+        return [pretrained_ckpt, *build_generation(spec, STAGE, POOL, watching)]
 
     @dg.asset(
         **finetuned,

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 
 def corpus_texts(documents: Table, spec: VerticalSpec) -> list[str]:
-    """What may be learnt from: texts of `dedup_corpus` without the test split."""
+    """What may be learnt from: texts of `dedup_corpus` without the test split.
+
+    A validation text tells nothing of its label, but is itself the answer of a decoder's pair.
+    """
+    unread = (VALIDATION, TEST) if spec.model.architecture == "gpt" else (TEST,)
     rows = documents.read(["doc_id", "text", "meta", "cluster_id"])
     groups = groups_of(rows, spec)
     return [
         text
         for text, group in zip(rows["text"].to_pylist(), groups, strict=True)
-        if split_of(group, spec) != TEST
+        if split_of(group, spec) not in unread
     ]
 
 

@@ -1,0 +1,1 @@
+"""training of generation: a decoder, its pretraining and instruction tuning, sampling."""
