@@ -181,6 +181,7 @@ def tiny(**changes: Any) -> dict[str, Any]:
             "checkpoint_steps": 5,
             "cold_start": "linear",
             "warmup": 0.06,
+            "dropout": 0.0,
         },
         "finetune": {
             "epochs": 12,
@@ -189,6 +190,7 @@ def tiny(**changes: Any) -> dict[str, Any]:
             "checkpoint_steps": 5,
             "cold_start": "linear",
             "warmup": 0.06,
+            "dropout": 0.0,
         },
         "quantize": {"calibration_texts": 30, "max_f1_drop": 0.05},
     }

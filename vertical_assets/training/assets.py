@@ -44,6 +44,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     }
     decoder = spec.model.architecture == "gpt"
     objective = "causal" if decoder else "masked"
+    unread = "validation and test splits" if decoder else "test split"
 
     pretrained = spec.asset(
         STAGE,
@@ -70,9 +71,6 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         kinds={"pytorch", "lightning", "huggingface"},
     )
     kind = spec.task.kind
-    features = (
-        [] if decoder else [m.type for m in spec.model.modules_of(kind) if m.type in FEATURES]
-    )
     is_class = kind == "classification"
     beats_constant = "beats_majority_class" if is_class else "beats_constant_answer"
 
@@ -84,9 +82,9 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         **pretrained,
-        description=f"The base model ({spec.model.described}), adapted to the domain by {objective}-language-"
-        "model training on the corpus without the test split (SPEC T5), for answers without the "
-        "validation split too. A Hugging Face directory.",
+        description=f"The base model ({spec.model.described}), adapted to the domain by "
+        f"{objective}-language-model training on the corpus without the {unread} (SPEC T5). A "
+        "Hugging Face directory.",
         ins={"dedup_corpus": dg.AssetIn(key["dedup_corpus"])},
         check_specs=[
             dg.AssetCheckSpec(
@@ -216,6 +214,8 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 
     if spec.task.kind == "generation":
         return [pretrained_ckpt, *build_generation(spec, STAGE, POOL, watching)]
+
+    features = [m.type for m in spec.model.modules_of(kind) if m.type in FEATURES]
 
     @dg.asset(
         **finetuned,

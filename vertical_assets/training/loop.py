@@ -324,6 +324,7 @@ def train(
         warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
         # A resumed run's folder holds its checkpoint: that is what it is for.
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        module.train()  # from_pretrained leaves it in evaluation, and Lightning as it is
         trainer.fit(
             module,
             batches,

@@ -70,7 +70,7 @@ class StepCost(Callback):
 
     def __init__(self, work: Path) -> None:
         self.path = work / USAGE
-        self.step = 0
+        self.measured = False
         self.flops: FlopCounterMode | None = None
         self.profile: profile | None = None
         self.running = ExitStack()
@@ -80,9 +80,11 @@ class StepCost(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self.step += 1  # of this process: a resumed run measures again
-        if self.step != MEASURED_STEP:
+        # The same step of every run: measured, it may take other kernels, and a resumed run has to
+        # end with the weights of an unbroken one.
+        if self.measured or trainer.global_step != MEASURED_STEP - 1:
             return
+        self.measured = True
         self.shape = shape_of(batch)
         self.held = held_bytes(pl_module, trainer.optimizers)
         if trainer.strategy.root_device.type == "cuda":
@@ -111,7 +113,10 @@ class StepCost(Callback):
                 measured_width=self.shape[1],
                 measured_bytes=peak,
                 measured_flops=flops.get_total_flops(),
-                measured_with_dropout=pl_module.model.training,
+                measured_with_dropout=any(
+                    isinstance(each, torch.nn.Dropout) and each.training and each.p > 0
+                    for each in pl_module.modules()
+                ),
                 measured_half=trainer.precision != "32-true",
                 measured_cuda=trainer.strategy.root_device.type == "cuda",
                 measured_checkpointing=getattr(

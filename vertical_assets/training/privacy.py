@@ -76,7 +76,6 @@ class Private(Callback):
         self.hooks: GradSampleHooks | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        pl_module.train()  # Opacus sees layers in training mode only
         self.hooks = GradSampleHooks(pl_module.model, loss_reduction="mean")
         self.generator = torch.Generator(pl_module.device)
         trainer.optimizers = [

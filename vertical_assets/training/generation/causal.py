@@ -209,7 +209,6 @@ def pretrain_decoder(
     module = CausalModule(model, plan, len(steps))
     validation = held.batches(settings.batch_tokens)
     before = mean_loss(module, validation)
-    module.train()  # from_pretrained leaves it in evaluation, and Lightning as it is
     log = train(module, steps, trained.batch, validation, work, watch or Watch())
     after = mean_loss(module, validation)
     tokens = sum(trained.sequences.lengths)

@@ -187,7 +187,6 @@ def tune(
         settings.batch_tokens
     )
     before = mean_loss(module, validation)
-    module.train()  # from_pretrained leaves it in evaluation, and Lightning as it is
     log = train(module, steps, rows.batch, validation, work, watch or Watch())
     after = mean_loss(module, validation)
     merged = cast("Any", model).merge_and_unload() if spec.instruct.lora else model
