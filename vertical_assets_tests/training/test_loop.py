@@ -249,3 +249,18 @@ def test_a_training_state_survives_its_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="object can't be checkpointed"):
         SafeCheckpointIO().save_checkpoint({"state": object()}, tmp_path / LAST)
     assert global_step(tmp_path / LAST) == 3
+
+
+def test_dropout_is_what_the_yaml_says(texts: Items, base: Path, tmp_path: Path) -> None:
+    """It acts in training, though from_pretrained returns a model in evaluation mode."""
+    losses = {
+        share: [
+            line["batch_loss"]
+            for line in finetune(
+                base, texts, texts, changed("finetune", dropout=share), tmp_path / str(share)
+            ).log
+            if "batch_loss" in line
+        ]
+        for share in (0.0, 0.5)
+    }
+    assert losses[0.0][0] != losses[0.5][0]
