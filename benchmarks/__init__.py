@@ -1,0 +1,1 @@
+"""Speed, memory and quality beside their peers; each module is a script."""
