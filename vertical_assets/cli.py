@@ -173,7 +173,7 @@ def ablate(vertical: str, switches: tuple[str, ...], out: Path | None) -> None:
             data=drop_folder(vertical),
         )
         with tempfile.TemporaryDirectory(dir=work) as scratch:
-            chosen = known if "all" in switches else switches
+            chosen = ablation.applicable(spec) if "all" in switches else switches
             for row in ablation.ablate(spec, chosen, inputs, Path(scratch)):
                 console.print(
                     f"{row['switch']}, {row['variant']}: test macro F1 {row['test_f1_macro']:.4f}, "

@@ -5,6 +5,7 @@ entry of SWITCHES. Nothing of the vertical's own results is touched: everything 
 scratch folder, which may be removed afterwards.
 """
 
+import contextlib
 import json
 import shutil
 import time
@@ -29,9 +30,6 @@ from vertical_assets.labels.splits import (
 )
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.spec.features import THESAURI
-
-# What a pretrained checkpoint is made from, besides the corpus: as `pretrained_ckpt` reads.
-PRETRAINED = ("model", "pretrain", "split", "seed")
 
 ABLATION = pa.schema(
     [
@@ -117,12 +115,63 @@ def layers(spec: VerticalSpec, layers: int) -> Variants:
     return {f"{layers} layers": spec, f"{len(half)} layers": changed(spec, fewer)}
 
 
+def keyword_attention(spec: VerticalSpec, layers: int) -> Variants:
+    """Without and with attention to the domain's terms (M3).
+
+    Raises:
+        NotApplicableError: the vertical has no dictionary.
+    """
+    own = spec.model.keywords
+    if own is None and not spec.clean.dictionaries:
+        raise NotApplicableError(
+            f"{spec.name!r} has no terms to attend to; list dictionaries under 'clean.dictionaries'"
+        )
+    return {
+        "off": changed(spec, {"model.keyword_attention": False}),
+        "on": changed(spec, {"model.keyword_attention": own.model_dump() if own else True}),
+    }
+
+
+def fusion(spec: VerticalSpec, layers: int) -> Variants:
+    """The network's head alone, and fused with others (M7): as the vertical says, or with TF-IDF
+    and word vectors by an attention gate.
+    """
+    plain = {"model.modules": None, "model.fusion": None, "model.cascade": None}
+    fused: dict[str, Any] = {
+        "features.tfidf": spec.features.tfidf or {},
+        "features.word_vectors": spec.features.word_vectors or {},
+        "model.modules": [{"type": name} for name in ("sequence", "tfidf", "word_vectors")],
+        "model.fusion": "attention_gate",
+        "model.cascade": None,
+    }
+    return {
+        "off": changed(spec, plain),
+        "on": changed(spec, {"model.cascade": None} if spec.model.fusion else fused),
+    }
+
+
 # Switch -> the specs to compare, from the vertical's spec and its model's number of layers.
 SWITCHES: dict[str, Callable[[VerticalSpec, int], Variants]] = {
     "augmentation": augmentation,
+    "keyword_attention": keyword_attention,
+    "fusion": fusion,
     "freezing": freezing,
     "layers": layers,
 }
+
+
+def applicable(spec: VerticalSpec) -> list[str]:
+    """The switches that the vertical has anything to switch for."""
+    found = []
+    for name, variants in SWITCHES.items():
+        with contextlib.suppress(NotApplicableError):
+            variants(spec, len(spec.model.layers or ()) or 2)
+            found.append(name)
+    return found
+
+
+class NotApplicableError(ValueError):
+    """A switch has nothing to switch in this vertical; the message names the remedy."""
 
 
 def ablate(
@@ -140,7 +189,7 @@ def ablate(
         scratch: where everything is made.
 
     Raises:
-        ValueError: the vertical's task is not classification.
+        ValueError: the vertical's task is not classification, or a switch has nothing to switch.
     """
     if spec.task.kind != "classification":
         raise ValueError(
@@ -148,35 +197,44 @@ def ablate(
             f"{spec.task.kind!r}"
         )
     depth = int(json.loads((inputs.pretrained / "config.json").read_text())["num_hidden_layers"])
-    pretrained = {spec.digest(PRETRAINED): inputs.pretrained}
+    pretrained = {_base_of(spec): inputs.pretrained}
+    variants = {switch: SWITCHES[switch](spec, depth) for switch in switches}
     known: dict[str, dict[str, Any]] = {}
-    for switch in switches:
-        for name, variant in SWITCHES[switch](spec, depth).items():
+    for switch, specs in variants.items():
+        for name, variant in specs.items():
             identity = variant.digest(list(type(variant).model_fields))
             if identity not in known:
                 known[identity] = _trained(variant, inputs, pretrained, scratch / identity)
             yield {"switch": switch, "variant": name, **known[identity]}
 
 
+def _base_of(spec: VerticalSpec) -> str:
+    """Digest of what a pretrained checkpoint is made from, as `pretrained_ckpt` reads it."""
+    return spec.digest([*spec.model.base_sections, "pretrain", "split", "seed"])
+
+
 def _trained(
     spec: VerticalSpec, inputs: Inputs, pretrained: dict[str, Path], scratch: Path
 ) -> dict[str, Any]:
     """Trains a variant and says how good it is on the held-out items."""
-    from vertical_assets.training.classification import finetune, predict_probabilities
+    from vertical_assets.training.answering import label_probabilities
+    from vertical_assets.training.finetuning import finetune
     from vertical_assets.training.predictions import predictions_table
 
     started = time.monotonic()
-    base = pretrained.get(spec.digest(PRETRAINED))
+    base = pretrained.get(_base_of(spec))
     if base is None:
-        base = pretrained[spec.digest(PRETRAINED)] = _pretrained(spec, inputs, scratch)
-    labeled = _with_features(spec, inputs)
-    train_set = items_of(labeled, TRAIN)
-    result = finetune(base, train_set, items_of(labeled, VALIDATION), spec, scratch / "finetune")
+        base = pretrained[_base_of(spec)] = _pretrained(spec, inputs, scratch)
+    labeled, sources = _with_augmented(spec, inputs), _sources(spec, inputs)
+    train_set, held_set = items_of(labeled, TRAIN), items_of(labeled, VALIDATION)
+    work = scratch / "finetune"
+    result = finetune(base, train_set, held_set, spec, work, sources=sources)
     result.model.save_pretrained(scratch / "model")
     result.tokenizer.save_pretrained(scratch / "model")
     seconds = time.monotonic() - started
     held = held_out(inputs.labeled)
-    probabilities = predict_probabilities(scratch / "model", held["text"].to_pylist(), spec)
+    texts = held["text"].to_pylist()
+    probabilities = label_probabilities(scratch / "model", texts, spec, sources)
     found = predictions_table(held, probabilities, spec.labels)
     for folder in ("finetune", "model"):
         shutil.rmtree(scratch / folder, ignore_errors=True)
@@ -195,20 +253,48 @@ def _pretrained(spec: VerticalSpec, inputs: Inputs, scratch: Path) -> Path:
     from vertical_assets.training.base_models import prepare_base
     from vertical_assets.training.pretraining import pretrain
 
-    groups = groups_of(inputs.corpus, spec)
-    texts = [
-        text
-        for text, group in zip(inputs.corpus["text"].to_pylist(), groups, strict=True)
-        if split_of(group, spec) != TEST
-    ]
+    texts = _learnt(spec, inputs)
     origin = prepare_base(spec, texts, scratch / "base")
-    result = pretrain(origin.path, texts, spec, scratch / "pretrain")
+    base = origin.path
+    if spec.model.distill and origin.teacher:
+        from vertical_assets.training.distillation import distill
+
+        base = distill(origin.teacher, base, texts, spec, scratch / "distillation").path
+    result = pretrain(base, texts, spec, scratch / "pretrain")
     result.model.save_pretrained(scratch / "pretrained")
     result.tokenizer.save_pretrained(scratch / "pretrained")
     return scratch / "pretrained"
 
 
-def _with_features(spec: VerticalSpec, inputs: Inputs) -> pa.Table:
+def _learnt(spec: VerticalSpec, inputs: Inputs) -> list[str]:
+    """Texts of the corpus that are not in the test split."""
+    groups = groups_of(inputs.corpus, spec)
+    texts = inputs.corpus["text"].to_pylist()
+    return [t for t, group in zip(texts, groups, strict=True) if split_of(group, spec) != TEST]
+
+
+def _sources(spec: VerticalSpec, inputs: Inputs) -> dict[str, Any]:
+    """The features that the variant's modules read, fitted as the assets do."""
+    from vertical_assets.features.stop_words import stop_words
+    from vertical_assets.features.tfidf import Tfidf
+    from vertical_assets.features.word_vectors import WordVectors
+    from vertical_assets.features.words import Cutter, content_words
+
+    reads = {module.type for module in spec.model.modules_of(spec.task.kind)}
+    cutter = Cutter.of(spec, inputs.data)
+    words = cutter.cut(_learnt(spec, inputs)) if reads & {"tfidf", "word_vectors"} else []
+    found: dict[str, Any] = {}
+    if (weights := spec.features.tfidf) and "tfidf" in reads:
+        left_out = stop_words(weights.stop_words)
+        corpus = [content_words(each, left_out) for each in words]
+        found["tfidf"] = Tfidf.fit(corpus, weights, cutter)
+    if (embeddings := spec.features.word_vectors) and "word_vectors" in reads:
+        plain = [content_words(each) for each in words]
+        found["word_vectors"] = WordVectors.fit(plain, embeddings, cutter, spec.seed)
+    return found
+
+
+def _with_augmented(spec: VerticalSpec, inputs: Inputs) -> pa.Table:
     """The labelled set, with augmented rows where the variant has any."""
     settings = spec.features.augment
     if settings is None:

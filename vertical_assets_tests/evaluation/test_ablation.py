@@ -1,5 +1,6 @@
 """Ablation: the same training with and without a switch, in a scratch folder."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,15 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from vertical_assets.evaluation.ablation import ABLATION, SWITCHES, Inputs, ablate, changed
+from vertical_assets.evaluation.ablation import (
+    ABLATION,
+    SWITCHES,
+    Inputs,
+    NotApplicableError,
+    ablate,
+    applicable,
+    changed,
+)
 from vertical_assets.labels.splits import split_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import LABELED
@@ -54,27 +63,49 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     )
 
 
-def test_every_switch_gives_its_variants(inputs: Inputs, tmp_path: Path) -> None:
+def test_every_switch_gives_its_variants(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERTICAL_DATA", str(tmp_path))
+    terms = tmp_path / "tiny" / "terms.txt"
+    terms.parent.mkdir()
+    terms.write_text("质量\n物流\n")
+    inputs = replace(inputs, data=UPath(terms.parent))
     before = {file: file.read_bytes() for file in inputs.pretrained.iterdir()}
-    rows = list(ablate(SPEC, list(SWITCHES), inputs, tmp_path))
-    assert pa.Table.from_pylist(rows, ABLATION).num_rows == 6
+    with pytest.raises(NotApplicableError, match=r"clean\.dictionaries"):
+        list(ablate(SPEC, ["keyword_attention"], inputs, tmp_path))
+    spec = changed(SPEC, {"clean.dictionaries": [{"path": "terms.txt"}]})
+    assert applicable(spec) == list(SWITCHES)
+    assert applicable(SPEC) == [name for name in SWITCHES if name != "keyword_attention"]
+    rows = list(ablate(spec, list(SWITCHES), inputs, tmp_path))
+    assert pa.Table.from_pylist(rows, ABLATION).num_rows == 10
     found = {(row["switch"], row["variant"]): row for row in rows}
     assert list(found) == [
         ("augmentation", "off"),
         ("augmentation", "on"),
+        ("keyword_attention", "off"),
+        ("keyword_attention", "on"),
+        ("fusion", "off"),
+        ("fusion", "on"),
         ("freezing", "no layer frozen"),
         ("freezing", "1 of 2 layers frozen"),
         ("layers", "all layers"),
         ("layers", "2 layers"),
     ]
-    items = {name: row["train_items"] for (_, name), row in found.items()}
-    assert items["on"] > items["off"] == inputs.labeled["split"].to_pylist().count("train")
+    items = {name: row["train_items"] for name, row in found.items()}
+    off, on = (items["augmentation", name] for name in ("off", "on"))
+    assert on > off == inputs.labeled["split"].to_pylist().count("train")
     trained = {name: row["trained_parameters"] for (_, name), row in found.items()}
     assert trained["1 of 2 layers frozen"] < trained["no layer frozen"]
     sizes = {name: row["parameters"] for (_, name), row in found.items()}
     assert sizes["all layers"] > sizes["2 layers"]
     # The vertical as it is stands in all three switches, and is trained once.
-    same = [("augmentation", "on"), ("freezing", "no layer frozen"), ("layers", "2 layers")]
+    same = [
+        *(("augmentation", "on"), ("freezing", "no layer frozen"), ("layers", "2 layers")),
+        *(("keyword_attention", "off"), ("fusion", "off")),
+    ]
+    for switch in ("keyword_attention", "fusion"):
+        assert found[switch, "on"]["parameters"] > found[switch, "off"]["parameters"]
     assert len({found[key]["seconds"] for key in same}) == 1
     assert all(0 <= row["test_f1_macro"] <= 1 for row in rows)
     assert {file: file.read_bytes() for file in inputs.pretrained.iterdir()} == before
