@@ -18,7 +18,7 @@ demo: $(STAMP)  ## Build the vertical `medical`, from raw text to the quantized 
 	@echo "      '$(BIN)/vertical-assets build reviews' builds the Chinese vertical"
 
 test: $(STAMP)  ## Run the tests, two at a time with a thread each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 ui: $(STAMP)  ## Web server and daemon on http://127.0.0.1:$(PORT)
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)

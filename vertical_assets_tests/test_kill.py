@@ -18,7 +18,7 @@ from safetensors import safe_open
 from vertical_assets_tests.conftest import Project, write_tiny
 from vertical_assets_tests.test_build import instance_of, not_up_to_date
 
-KILLS = int(os.environ.get("KILLS", "2"))
+KILLS = int(os.environ.get("KILLS", "1"))
 LONGEST = float(os.environ.get("LONGEST", "45"))  # seconds; about as long as a build takes
 
 
