@@ -257,7 +257,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.training.logs import loss_curves
         from vertical_assets.training.loop import clear
         from vertical_assets.training.modules.cascade import add_cascade, coverage_lines
-        from vertical_assets.training.modules.interface import write_interface
+        from vertical_assets.training.modules.registry import write_interface
         from vertical_assets.training.modules.scores import MONITOR, against_constant
         from vertical_assets.training.runs import location, together
         from vertical_assets.training.tracking import log_curve, tracked

@@ -19,8 +19,8 @@ from vertical_assets.training.checkpoints import write_checkpoint
 from vertical_assets.training.classification import Finetuned
 from vertical_assets.training.finetuning import finetune
 from vertical_assets.training.modules.cascade import add_cascade
-from vertical_assets.training.modules.interface import INTERFACE, write_interface
 from vertical_assets.training.modules.model import VerticalModel
+from vertical_assets.training.modules.registry import INTERFACE, write_interface
 from vertical_assets.training.modules.scores import scores
 from vertical_assets_tests.conftest import tiny
 

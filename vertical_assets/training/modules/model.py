@@ -20,7 +20,7 @@ from vertical_assets.spec.modules import ModuleError
 from vertical_assets.training.keyword_attention import terms_in
 from vertical_assets.training.modules.fusion import FUSIONS
 from vertical_assets.training.modules.heads import CrfHead, head_of
-from vertical_assets.training.modules.interface import checked_options, module_type
+from vertical_assets.training.modules.registry import checked_options, module_type
 
 MODEL_TYPE = "vertical"
 

@@ -14,12 +14,8 @@ from vertical_assets.labels.targets import Span, Target
 from vertical_assets.spec.modules import SERVES, ModuleError
 from vertical_assets.training.modules.fusion import AttentionGate, WeightedSum
 from vertical_assets.training.modules.heads import HUBER_DELTA, LossSettings, ValueHead
-from vertical_assets.training.modules.interface import (
-    checked_options,
-    interface_of,
-    module_type,
-)
 from vertical_assets.training.modules.lstm import BiLstm
+from vertical_assets.training.modules.registry import checked_options, interface_of, module_type
 from vertical_assets_tests.conftest import ROOT
 
 WIDTH = 6
