@@ -19,4 +19,4 @@ def test_a_key_is_made_once_and_rotated(project: Project) -> None:
 def test_an_unknown_switch_is_answered_with_those_there_are(project: Project) -> None:
     result = project.command("ablate", "tiny", "--switch", "wrong")
     assert result.returncode == 1
-    assert "there is no switch 'wrong'; there are: all, augmentation, freezing" in result.stderr
+    assert "there is no switch 'wrong'; there are: all, augmentation" in result.stderr
