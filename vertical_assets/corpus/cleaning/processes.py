@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -60,7 +61,16 @@ class Workers:
 
 def _start(spec: VerticalSpec, folder: UPath) -> None:
     global _cleaning
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _cleaning = Cleaning(spec, folder)
+
+
+def _end_with_parent() -> None:
+    """A pool whose parent is killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(batch: pa.RecordBatch) -> Cleaned:
