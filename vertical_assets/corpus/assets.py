@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from vertical_assets.corpus import VERSION
 from vertical_assets.corpus.authors import assets as authors
 from vertical_assets.corpus.review import assets as review
 from vertical_assets.spec import VerticalSpec
@@ -17,7 +18,7 @@ from vertical_assets.store.io_managers import (
     writer,
 )
 
-STAGE, VERSION = "corpus", "2"
+STAGE = "corpus"
 SKETCHES_ENTRY = "_sketches"  # in the store, beside the assets: work that is kept for next time
 DUPLICATES_WARN = 0.5  # share from which a source is probably collected twice
 

@@ -16,6 +16,7 @@ import xxhash
 from numpy.typing import NDArray
 from upath import UPath
 
+from vertical_assets.corpus import VERSION
 from vertical_assets.corpus.authors.anonymity import replace_attributes
 from vertical_assets.corpus.cleaning.cleaning import clean_batch
 from vertical_assets.corpus.cleaning.pipeline import Cleaning
@@ -38,8 +39,8 @@ _SKETCHED = ["doc_id", "source", "published_at", "text"]
 
 
 def key_of(*made_from: object) -> str:
-    """The key of a part: a digest of what it is made from."""
-    return xxhash.xxh3_128_hexdigest(repr(made_from).encode())
+    """The key of a part: a digest of what it is made from, and of the code that makes it."""
+    return xxhash.xxh3_128_hexdigest(repr((VERSION, *made_from)).encode())
 
 
 def collect(

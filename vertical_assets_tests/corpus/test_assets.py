@@ -111,6 +111,18 @@ def test_only_new_files_are_read_and_worked_on(place: Path) -> None:
     assert table("dedup_corpus").rows == 63
 
 
+def test_other_code_makes_every_part_anew(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def keys() -> set[str]:
+        tables = ("valid_corpus", "clean_corpus", "dedup_corpus")
+        return {part.key for asset in tables for part in table(asset).parts()}
+
+    materialize(spec())
+    before = keys()
+    monkeypatch.setattr("vertical_assets.corpus.flow.VERSION", "another")
+    materialize(spec())
+    assert not before & keys()
+
+
 def test_daft_gives_the_same_table(place: Path) -> None:
     pytest.importorskip("daft", reason="daft (extra 'scale') is not installed")
     materialize(spec())
