@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from vertical_assets.store import Table
+from vertical_assets.store import Table, tables
 from vertical_assets.store.tables import (
     TableWriter,
     grouped,
@@ -117,3 +117,22 @@ def test_purge_leaves_current_versions_only(tmp_path: Path) -> None:
     assert purge(root / "v") == 2
     assert Table((current(root / "v" / "a"),)).read()["id"].to_pylist() == [2]
     assert purge(root / "v") == 0
+
+
+def test_reading_batch_by_batch_keeps_no_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "ROWS_PER_GROUP", 256)
+    schema = pa.schema([pa.field("text", pa.string())])
+    entry = tmp_path / "v" / "long"
+    texts = pa.table({"text": [f"{n:08d}" * 2_000 for n in range(2_048)]}, schema)
+    commit(stage_table(UPath(tmp_path), schema, texts.to_batches(256)), UPath(entry))
+    whole = texts.nbytes
+    del texts
+    before = pa.total_allocated_bytes()
+    most, rows = 0, 0
+    for one in Table((current(UPath(entry)),)).batches():
+        rows += one.num_rows
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert rows == 2_048
+    assert most < whole / 2

@@ -190,10 +190,12 @@ def _parquet(part: SourcePart, source: Source) -> Iterator[Block]:
         row_bytes = sum(g.total_byte_size for g in groups) // max(1, file.metadata.num_rows)
         size = max(1, min(ROWS_PER_BLOCK, BLOCK_BYTES // max(1, row_bytes)))
         number = 1
-        for batch in file.iter_batches(batch_size=size):
-            places = [f"{part.name}:{number + i}" for i in range(batch.num_rows)]
-            number += batch.num_rows
-            yield Block(places, _microseconds(batch).to_pylist(), {})
+        # All groups at once would be kept in memory to the end: read-ahead caches them.
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(size, [group]):
+                places = [f"{part.name}:{number + i}" for i in range(batch.num_rows)]
+                number += batch.num_rows
+                yield Block(places, _microseconds(batch).to_pylist(), {})
 
 
 def _microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
