@@ -1,10 +1,12 @@
 """Fusion: vectors of several modules become one (SPEC M7)."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import nn
 
 
-class Fusion(nn.Module):
+class Fusion(nn.Module, ABC):
     """Projects the modules' vectors to one width, makes them comparable by layer norm and adds
     them by weights that sum to one.
 
@@ -19,9 +21,9 @@ class Fusion(nn.Module):
             nn.Sequential(nn.Linear(each, width), nn.LayerNorm(width)) for each in widths
         )
 
+    @abstractmethod
     def weights(self, projected: torch.Tensor) -> torch.Tensor:
         """Rows x modules, of rows x modules x width."""
-        raise NotImplementedError
 
     def forward(self, vectors: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """(rows x width, weights as rows x modules)."""

@@ -3,6 +3,7 @@
 `targets` are a batch's tensors by name; `inference/answers.py` makes answers of logits.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,7 +28,7 @@ class LossSettings:
     weights: torch.Tensor | None = None
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """A linear layer; `loss` is the kind's own."""
 
     def __init__(self, width: int, outputs: int) -> None:
@@ -37,9 +38,9 @@ class Head(nn.Module):
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         return self.linear(vectors)
 
+    @abstractmethod
     def loss(self, logits: torch.Tensor, targets: Targets, settings: LossSettings) -> torch.Tensor:
         """Mean loss of a batch."""
-        raise NotImplementedError
 
 
 class ClassHead(Head):
