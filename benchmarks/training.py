@@ -43,7 +43,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-    from vertical_assets.training.batches import Tokenized
+    from vertical_assets.training.loop.batches import Tokenized
 
 MOST, PLACES, MASK, RATE = 128, 2048, 0.15, 5e-4
 PAD, CLS, SEP, UNKNOWN, MASKED, VOCABULARY = 0, 101, 102, 100, 103, 30_522
@@ -119,7 +119,7 @@ def bert(kind: str) -> Any:
 
 
 def native_bf16() -> bool:
-    from vertical_assets.training.loop import precision
+    from vertical_assets.training.loop.loop import precision
 
     return precision() == "bf16-mixed"
 
@@ -171,11 +171,11 @@ def pretrain_ours(inputs: "Tokenized", gate: Gate) -> None:
     from transformers import BertTokenizerFast
 
     from vertical_assets.spec import Pretrain
-    from vertical_assets.training.batches import Steps
-    from vertical_assets.training.logs import Watch
-    from vertical_assets.training.loop import Plan, train
+    from vertical_assets.training.loop.batches import Steps
+    from vertical_assets.training.loop.logs import Watch
+    from vertical_assets.training.loop.loop import Plan, train
+    from vertical_assets.training.loop.schedules import initial_rate
     from vertical_assets.training.pretraining import MaskedLanguageModule
-    from vertical_assets.training.schedules import initial_rate
 
     chosen = Pretrain(epochs=100, batch_tokens=PLACES)
     steps = Steps(inputs.lengths, chosen.batch_tokens, 0, chosen.epochs, packed=chosen.packing)
@@ -273,7 +273,7 @@ def class_of(inputs: "Tokenized") -> np.ndarray:
 
 def rows_per_step(inputs: "Tokenized") -> int:
     """Texts in a batch of ours, on average."""
-    from vertical_assets.training.batches import Steps
+    from vertical_assets.training.loop.batches import Steps
 
     return round(len(inputs.ids) / Steps(inputs.lengths, PLACES, 0, 1).total)
 
@@ -282,11 +282,11 @@ def finetune_ours(inputs: "Tokenized", gate: Gate) -> None:
     import torch
 
     from vertical_assets.spec import Finetune
-    from vertical_assets.training.batches import Steps
     from vertical_assets.training.classification import ClassificationModule
-    from vertical_assets.training.logs import Watch
-    from vertical_assets.training.loop import Plan, train
-    from vertical_assets.training.schedules import initial_rate
+    from vertical_assets.training.loop.batches import Steps
+    from vertical_assets.training.loop.logs import Watch
+    from vertical_assets.training.loop.loop import Plan, train
+    from vertical_assets.training.loop.schedules import initial_rate
 
     chosen, codes = Finetune(epochs=100, batch_tokens=PLACES), class_of(inputs)
     steps = Steps(inputs.lengths, chosen.batch_tokens, 0, chosen.epochs)
@@ -428,7 +428,7 @@ def prepared(name: str, cache: Path, most: int) -> None:
     """Tokenizes the texts into `cache`."""
     from tokenizers import Tokenizer
 
-    from vertical_assets.training.batches import tokenize
+    from vertical_assets.training.loop.batches import tokenize
 
     tokenizer = Tokenizer.from_file(str(tokenizer_folder() / "tokenizer.json"))
     tokenize(texts_of(name)[:most], tokenizer, PAD, MOST, cache)
@@ -441,7 +441,7 @@ def work(stage: str, loop: str, file: Path) -> None:
 
     import pyarrow as pa
 
-    from vertical_assets.training.batches import Tokenized
+    from vertical_assets.training.loop.batches import Tokenized
 
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)

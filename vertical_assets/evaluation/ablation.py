@@ -250,14 +250,14 @@ def _trained(
 
 def _pretrained(spec: VerticalSpec, inputs: Inputs, scratch: Path) -> Path:
     """The base model adapted to the corpus without the test split, as `pretrained_ckpt` does."""
-    from vertical_assets.training.base_models import prepare_base
+    from vertical_assets.training.adaptation.base_models import prepare_base
     from vertical_assets.training.pretraining import pretrain
 
     texts = _learnt(spec, inputs)
     origin = prepare_base(spec, texts, scratch / "base")
     base = origin.path
     if spec.model.distill and origin.teacher:
-        from vertical_assets.training.distillation import distill
+        from vertical_assets.training.adaptation.distillation import distill
 
         base = distill(origin.teacher, base, texts, spec, scratch / "distillation").path
     result = pretrain(base, texts, spec, scratch / "pretrain")

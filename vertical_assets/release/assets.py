@@ -88,7 +88,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.release.artifacts import answers_by, make_artifact
         from vertical_assets.release.task_quantization import QuantizationError
         from vertical_assets.store.versions import stage_directory
-        from vertical_assets.training.checkpoints import manifest_of
+        from vertical_assets.training.loop.checkpoints import manifest_of
         from vertical_assets.training.modules.scores import scores
 
         labeled = labeled_set.read()

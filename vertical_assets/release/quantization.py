@@ -44,7 +44,7 @@ def quantize(
     import openvino as ov
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from vertical_assets.training.keyword_attention import keyword_terms
+    from vertical_assets.training.adaptation.keyword_attention import keyword_terms
 
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
     pad_id = int(model.config.pad_token_id or 0)

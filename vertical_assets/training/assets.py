@@ -15,7 +15,7 @@ from vertical_assets.training.generation.assets import build_assets as build_gen
 from vertical_assets.training.planning.assets import POOL, STAGE, cost_table, planning_assets
 
 if TYPE_CHECKING:
-    from vertical_assets.training.logs import Watch
+    from vertical_assets.training.loop.logs import Watch
 
 VERSION = "1"  # of the code of these assets
 
@@ -24,7 +24,7 @@ def watching(context: dg.AssetExecutionContext, spec: VerticalSpec, asset: str) 
     """TensorBoard's files, the run's log, and curves on the asset's page while it trains: every
     validation is an observation, whose figures the page draws (SPEC T10, T11).
     """
-    from vertical_assets.training.logs import Watch, board_folder
+    from vertical_assets.training.loop.logs import Watch, board_folder
 
     def live(figures: dict[str, float]) -> None:
         context.log_event(dg.AssetObservation([spec.name, asset], metadata=figures))
@@ -100,10 +100,14 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     def pretrained_ckpt(context: dg.AssetExecutionContext, dedup_corpus: Table):
         from vertical_assets.plots import curves
         from vertical_assets.store.versions import stage_directory
-        from vertical_assets.training.base_models import BaseModelError
-        from vertical_assets.training.checkpoints import manifest_of, work_folder, write_checkpoint
-        from vertical_assets.training.logs import loss_curves
-        from vertical_assets.training.loop import clear
+        from vertical_assets.training.adaptation.base_models import BaseModelError
+        from vertical_assets.training.loop.checkpoints import (
+            manifest_of,
+            work_folder,
+            write_checkpoint,
+        )
+        from vertical_assets.training.loop.logs import loss_curves
+        from vertical_assets.training.loop.loop import clear
         from vertical_assets.training.runs import corpus_texts, location, together
         from vertical_assets.training.tracking import log_curve, tracked
 
@@ -111,7 +115,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             from vertical_assets.training.generation.causal import pretrain_decoder as pretrain
             from vertical_assets.training.generation.decoders import prepare_decoder as prepare
         else:
-            from vertical_assets.training.base_models import prepare_base as prepare
+            from vertical_assets.training.adaptation.base_models import prepare_base as prepare
             from vertical_assets.training.pretraining import pretrain
 
         texts = corpus_texts(dedup_corpus, spec)
@@ -131,7 +135,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             base, facts, shown = origin.path, dict(origin.facts), {}
             checks = []
             if spec.model.distill and origin.teacher:
-                from vertical_assets.training.distillation import distill
+                from vertical_assets.training.adaptation.distillation import distill
 
                 taught = distill(
                     origin.teacher,
@@ -252,11 +256,15 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.plots import curves
         from vertical_assets.store.versions import stage_directory
         from vertical_assets.training.answering import keep_features, open_features
-        from vertical_assets.training.checkpoints import manifest_of, work_folder, write_checkpoint
+        from vertical_assets.training.cascade import add_cascade, coverage_lines
         from vertical_assets.training.finetuning import finetune
-        from vertical_assets.training.logs import loss_curves
-        from vertical_assets.training.loop import clear
-        from vertical_assets.training.modules.cascade import add_cascade, coverage_lines
+        from vertical_assets.training.loop.checkpoints import (
+            manifest_of,
+            work_folder,
+            write_checkpoint,
+        )
+        from vertical_assets.training.loop.logs import loss_curves
+        from vertical_assets.training.loop.loop import clear
         from vertical_assets.training.modules.registry import write_interface
         from vertical_assets.training.modules.scores import MONITOR, against_constant
         from vertical_assets.training.runs import location, together
@@ -394,7 +402,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.labels.splits import TRAIN, held_out, items_of
         from vertical_assets.store.contracts import PREDICTIONS
         from vertical_assets.store.tables import stage_table
-        from vertical_assets.training.baseline import baseline_predictions
+        from vertical_assets.training.baselines.baseline import baseline_predictions
         from vertical_assets.training.predictions import predictions_of
 
         labeled = labeled_set.read()

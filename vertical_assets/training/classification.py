@@ -14,12 +14,12 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from vertical_assets.batching import in_order
 from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.training.batches import Steps
-from vertical_assets.training.logs import Watch
-from vertical_assets.training.loop import Plan, TrainingModule, freeze, set_dropout, train
-from vertical_assets.training.pretraining import tokenized
-from vertical_assets.training.privacy import Private, private_facts, private_training
-from vertical_assets.training.schedules import initial_rate
+from vertical_assets.training.adaptation.tokenizing import tokenized
+from vertical_assets.training.loop.batches import Steps
+from vertical_assets.training.loop.logs import Watch
+from vertical_assets.training.loop.loop import Plan, TrainingModule, freeze, set_dropout, train
+from vertical_assets.training.loop.privacy import Private, private_facts, private_training
+from vertical_assets.training.loop.schedules import initial_rate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

@@ -12,10 +12,10 @@ from vertical_assets.inference.answers import answers_of
 from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training import classification
-from vertical_assets.training.batches import Steps
 from vertical_assets.training.classification import Finetuned, class_weights, plan_of
-from vertical_assets.training.logs import Watch
-from vertical_assets.training.loop import Plan, TrainingModule, freeze, set_dropout, train
+from vertical_assets.training.loop.batches import Steps
+from vertical_assets.training.loop.logs import Watch
+from vertical_assets.training.loop.loop import Plan, TrainingModule, freeze, set_dropout, train
 from vertical_assets.training.modules.data import (
     Inputs,
     LabelledInputs,

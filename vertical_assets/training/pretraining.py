@@ -9,12 +9,12 @@ from torch.nn.functional import cross_entropy
 
 from vertical_assets.batching import in_order
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.training.batches import Steps, Tokenized, tokenize
-from vertical_assets.training.keyword_attention import keyword_terms
-from vertical_assets.training.logs import Watch
-from vertical_assets.training.loop import Plan, TrainingModule, freeze, set_dropout, train
-from vertical_assets.training.packing import allow_packing, blocks_of, first_position
-from vertical_assets.training.schedules import initial_rate
+from vertical_assets.training.adaptation.tokenizing import tokenized
+from vertical_assets.training.loop.batches import Steps
+from vertical_assets.training.loop.logs import Watch
+from vertical_assets.training.loop.loop import Plan, TrainingModule, freeze, set_dropout, train
+from vertical_assets.training.loop.packing import allow_packing, blocks_of, first_position
+from vertical_assets.training.loop.schedules import initial_rate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -160,26 +160,6 @@ def pretrain(
             "parameters": model.num_parameters(),
             **plan.facts(len(steps)),
         },
-    )
-
-
-def tokenized(
-    texts: list[str],
-    tokenizer: "PreTrainedTokenizerFast",
-    spec: VerticalSpec,
-    work: Path | None = None,
-) -> Tokenized:
-    """Token ids of texts by a checkpoint's tokenizer, with the domain terms that it may know; kept
-    in the run's folder `work`, if given, unless the vertical is sensitive: what is stored of it is
-    encrypted (SPEC X2).
-    """
-    return tokenize(
-        texts,
-        tokenizer.backend_tokenizer,
-        int(tokenizer.pad_token_id or 0),
-        spec.model.max_tokens,
-        None if spec.sensitive else work,
-        keyword_terms(tokenizer),
     )
 
 

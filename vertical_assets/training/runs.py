@@ -1,5 +1,5 @@
 """The trainings of the graph as functions of strings and paths, so that each of several processes
-can call them (see `processes`).
+can call them (see `loop.processes`).
 """
 
 from pathlib import Path
@@ -67,8 +67,8 @@ def together(function: str, spec: VerticalSpec, work: Path, **arguments: str) ->
     """Lets several processes run a training of this module where the vertical asks for them; they
     leave it finished in the folder.
     """
-    from vertical_assets.training.loop import DONE
-    from vertical_assets.training.processes import launch
+    from vertical_assets.training.loop.loop import DONE
+    from vertical_assets.training.loop.processes import launch
 
     if spec.processes.count > 1 and not (work / DONE).exists():
         launch(f"{__name__}:{function}", spec, arguments, work)

@@ -20,7 +20,7 @@ from vertical_assets.evaluation.ablation import (
 from vertical_assets.labels.splits import split_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import LABELED
-from vertical_assets.training.base_models import prepare_base
+from vertical_assets.training.adaptation.base_models import prepare_base
 from vertical_assets_tests.conftest import reviews, tiny
 
 TINY: dict[str, Any] = {

@@ -12,7 +12,7 @@ from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import check, markdown_table, picture, stored
 
 if TYPE_CHECKING:
-    from vertical_assets.training.logs import Watch
+    from vertical_assets.training.loop.logs import Watch
 
 VERSION = "1"
 Watching = Callable[[dg.AssetExecutionContext, VerticalSpec, str], "Watch"]
@@ -68,10 +68,14 @@ def build_assets(
         from vertical_assets.labels.splits import TRAIN, VALIDATION
         from vertical_assets.plots import curves
         from vertical_assets.store.versions import stage_directory
-        from vertical_assets.training.checkpoints import manifest_of, work_folder, write_checkpoint
         from vertical_assets.training.generation.instruction import InstructionError, tune
-        from vertical_assets.training.logs import loss_curves
-        from vertical_assets.training.loop import clear
+        from vertical_assets.training.loop.checkpoints import (
+            manifest_of,
+            work_folder,
+            write_checkpoint,
+        )
+        from vertical_assets.training.loop.logs import loss_curves
+        from vertical_assets.training.loop.loop import clear
         from vertical_assets.training.tracking import log_curve, tracked
 
         labeled = labeled_set.read(["prompt", "text", "split"])

@@ -17,11 +17,11 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from vertical_assets.spec import Finetune, Pretrain, VerticalSpec
-from vertical_assets.training.batches import Steps
-from vertical_assets.training.logs import Watch
-from vertical_assets.training.loop import Plan, TrainingModule, train
+from vertical_assets.training.loop.batches import Steps
+from vertical_assets.training.loop.logs import Watch
+from vertical_assets.training.loop.loop import Plan, TrainingModule, train
+from vertical_assets.training.loop.schedules import initial_rate
 from vertical_assets.training.pretraining import Pretrained
-from vertical_assets.training.schedules import initial_rate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

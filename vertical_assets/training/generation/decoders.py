@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.training.base_models import Base, BaseModelError, prepare_base
+from vertical_assets.training.adaptation.base_models import Base, BaseModelError, prepare_base
 
 # Llama's proportions (Touvron et al. 2023, arXiv:2302.13971): heads of 64 or more, and a gated
 # inner layer 8/3 times as wide, which has the parameters of a plain one four times as wide

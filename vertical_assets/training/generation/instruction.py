@@ -8,7 +8,6 @@ import torch
 
 from vertical_assets.labels.generation.pairs import Pairs
 from vertical_assets.spec import Instruct, VerticalSpec
-from vertical_assets.training.batches import Steps
 from vertical_assets.training.generation.causal import (
     IGNORED,
     CausalModule,
@@ -17,8 +16,9 @@ from vertical_assets.training.generation.causal import (
     mean_loss,
     plan_of,
 )
-from vertical_assets.training.logs import Watch
-from vertical_assets.training.loop import train
+from vertical_assets.training.loop.batches import Steps
+from vertical_assets.training.loop.logs import Watch
+from vertical_assets.training.loop.loop import train
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

@@ -17,7 +17,7 @@ from transformers.utils import ModelOutput
 from vertical_assets.inference.chain import Chain
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.spec.modules import ModuleError
-from vertical_assets.training.keyword_attention import terms_in
+from vertical_assets.training.adaptation.keyword_attention import terms_in
 from vertical_assets.training.modules.fusion import FUSIONS
 from vertical_assets.training.modules.heads import CrfHead, head_of
 from vertical_assets.training.modules.registry import checked_options, module_type

@@ -48,8 +48,8 @@ def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 
         from vertical_assets.store.contracts import RESOURCE_PLAN
         from vertical_assets.store.tables import stage_table
-        from vertical_assets.training.base_models import BaseModelError, prepare_base
-        from vertical_assets.training.resource_plan import found_devices, plan
+        from vertical_assets.training.adaptation.base_models import BaseModelError, prepare_base
+        from vertical_assets.training.planning.resource_plan import found_devices, plan
         from vertical_assets.training.runs import corpus_texts
 
         texts = corpus_texts(dedup_corpus, spec)
@@ -116,7 +116,7 @@ def hyperparameters_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
         from vertical_assets.plots import curves
         from vertical_assets.store.contracts import TRIALS
         from vertical_assets.store.tables import stage_table
-        from vertical_assets.training.search import best, search, yaml_of
+        from vertical_assets.training.planning.search import best, search, yaml_of
 
         labeled = labeled_set.read()
         train_set, validation_set = items_of(labeled, TRAIN), items_of(labeled, VALIDATION)
@@ -166,9 +166,9 @@ def cost_table(
     """For a checkpoint's page: memory in use, and a step's predicted cost beside its measured one
     where the formulas know the model.
     """
-    from vertical_assets.training.costs import network_of_model
-    from vertical_assets.training.monitor import usage
-    from vertical_assets.training.resource_plan import predicted_and_measured
+    from vertical_assets.training.loop.monitor import usage
+    from vertical_assets.training.planning.costs import network_of_model
+    from vertical_assets.training.planning.resource_plan import predicted_and_measured
 
     used = usage(work)
     told: dict[str, Any] = {

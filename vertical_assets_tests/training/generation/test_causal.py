@@ -25,7 +25,7 @@ from vertical_assets.training.generation.causal import (
     pretrain_decoder,
     sequences_of,
 )
-from vertical_assets.training.loop import LAST, SaveLast
+from vertical_assets.training.loop.loop import LAST, SaveLast
 
 PLAN = plan_of(Pretrain(), 10, 2, seed=1, validations=1)
 

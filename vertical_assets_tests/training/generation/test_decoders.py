@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 
 from vertical_assets.labels.generation.pairs import Pairs
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.training.base_models import BaseModelError
+from vertical_assets.training.adaptation.base_models import BaseModelError
 from vertical_assets.training.generation.decoders import prepare_decoder
 from vertical_assets_tests.conftest import tiny_generation
 

@@ -8,7 +8,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from vertical_assets.labels.generation.pairs import Pairs
 from vertical_assets.spec import Instruct, Pretrain, VerticalSpec
-from vertical_assets.training.checkpoints import write_checkpoint
 from vertical_assets.training.generation.causal import IGNORED, CausalModule, Packed, plan_of
 from vertical_assets.training.generation.instruction import (
     InstructionError,
@@ -16,6 +15,7 @@ from vertical_assets.training.generation.instruction import (
     with_lora,
     write_pairs,
 )
+from vertical_assets.training.loop.checkpoints import write_checkpoint
 from vertical_assets_tests.conftest import tiny_generation
 
 PLAN = plan_of(Pretrain(), 10, 2, seed=1, validations=1)

@@ -10,7 +10,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from vertical_assets.labels.generation.pairs import Pairs
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.training.checkpoints import write_checkpoint
 from vertical_assets.training.generation.instruction import tune
 from vertical_assets.training.generation.sampling import (
     GumbelNoise,
@@ -18,6 +17,7 @@ from vertical_assets.training.generation.sampling import (
     left_padded,
     likelihoods,
 )
+from vertical_assets.training.loop.checkpoints import write_checkpoint
 from vertical_assets_tests.conftest import tiny_generation
 
 PROMPTS = ["Why?", "How is bisect.bisect_left used, step by step?", "What does x do?", "Why?"]

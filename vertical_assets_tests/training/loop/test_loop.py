@@ -1,0 +1,274 @@
+"""The loop: a killed and resumed training ends with the very weights of an unbroken one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vertical_assets.labels.splits import Items
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.training.adaptation.base_models import prepare_base
+from vertical_assets.training.adaptation.tokenizing import tokenized
+from vertical_assets.training.classification import class_weights, finetune
+from vertical_assets.training.loop.checkpoint_io import SafeCheckpointIO, global_step
+from vertical_assets.training.loop.logs import Watch
+from vertical_assets.training.loop.loop import (
+    LAST,
+    Plan,
+    SaveLast,
+    TrainingModule,
+    freeze,
+    precision,
+)
+from vertical_assets.training.loop.schedules import Rate
+from vertical_assets.training.pretraining import pretrain
+from vertical_assets_tests.conftest import reviews, tiny
+
+SPEC = VerticalSpec(**tiny(finetune={"epochs": 3, "batch_tokens": 256, "checkpoint_steps": 4}))
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture(scope="module")
+def texts() -> Items:
+    rows = reviews(160)
+    return Items(*([row[key] for row in rows] for key in ("text", "sentiment", "id")))
+
+
+@pytest.fixture(scope="module")
+def base(texts: Items, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare_base(SPEC, texts.texts, tmp_path_factory.mktemp("base")).path
+
+
+def weights(model: Any) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def changed(section: str, **settings: Any) -> VerticalSpec:
+    """The vertical with other settings in one section."""
+    new = getattr(SPEC, section).model_copy(update=settings)
+    return SPEC.model_copy(update={section: new})
+
+
+def untimed(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: line[name] for name in line if name != "tokens_per_s"} for line in log]
+
+
+def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends the training after a step, as a kill would: no callback runs any more."""
+    save = SaveLast.on_train_batch_end
+
+    def hook(self: SaveLast, trainer: Any, *rest: Any) -> None:
+        save(self, trainer, *rest)
+        if trainer.global_step == step:
+            raise KilledError
+
+    monkeypatch.setattr(SaveLast, "on_train_batch_end", hook)
+
+
+@pytest.mark.parametrize("kill", [3, 9, 16])
+def test_killed_and_resumed_is_bit_equal_to_unbroken(
+    texts: Items,
+    base: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kill: int,
+) -> None:
+    train_set, held = (
+        Items(texts.texts[n::2], texts.labels[n::2], texts.groups[n::2]) for n in (0, 1)
+    )
+    unbroken = finetune(base, train_set, held, SPEC, tmp_path / "unbroken")
+    with monkeypatch.context() as patch:
+        kill_at(kill, patch)
+        with pytest.raises(KilledError):
+            finetune(base, train_set, held, SPEC, tmp_path / "killed")
+    resumed_from = tmp_path / "killed" / LAST
+    assert (global_step(resumed_from) if resumed_from.exists() else 0) == kill // 4 * 4
+    resumed = finetune(base, train_set, held, SPEC, tmp_path / "killed")
+    expected, found = weights(unbroken.model), weights(resumed.model)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert untimed(resumed.log) == untimed(unbroken.log)
+    steps = [line["step"] for line in resumed.log if "batch_loss" in line]
+    assert steps == list(range(1, len(steps) + 1))
+    assert sum("val_f1_macro" in line for line in resumed.log) == 3
+
+
+def test_two_runs_give_the_same_weights(texts: Items, base: Path, tmp_path: Path) -> None:
+    first, second = (pretrain(base, texts.texts, SPEC, tmp_path / name) for name in "ab")
+    assert first.loss_after == second.loss_after
+    expected, found = weights(first.model), weights(second.model)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"packing": True, "schedule": "cosine"},
+        {"packing": True, "schedule": "step", "l1": 1e-3, "layer_decay": 0.9},
+        {"packing": False, "schedule": "step"},
+        {"packing": True, "cold_start": "linear", "dropout": 0.0},
+    ],
+    ids=str,
+)
+def test_pretraining_resumes_bit_equal(
+    texts: Items,
+    base: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+) -> None:
+    spec = changed("pretrain", epochs=1.5, batch_tokens=512, checkpoint_steps=1, **settings)
+    unbroken = pretrain(base, texts.texts, spec, tmp_path / "unbroken")
+    with monkeypatch.context() as patch:
+        kill_at(5, patch)
+        with pytest.raises(KilledError):
+            pretrain(base, texts.texts, spec, tmp_path / "killed")
+    resumed = pretrain(base, texts.texts, spec, tmp_path / "killed")
+    assert resumed.facts["resumed_from_step"] in (4, 5)  # none before a validation
+    expected, found = weights(unbroken.model), weights(resumed.model)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert untimed(resumed.log) == untimed(unbroken.log)
+
+
+def test_l1_empties_embeddings(texts: Items, base: Path, tmp_path: Path) -> None:
+    """Weights become exactly zero, in the embeddings only (SPEC M12)."""
+
+    def zeros(l1: float) -> dict[str, int]:
+        spec = changed("pretrain", learning_rate=0.005, l1=l1)
+        model = pretrain(base, texts.texts, spec, tmp_path / str(l1)).model
+        return {
+            name: int((value == 0).sum())
+            for name, value in model.base_model.named_parameters()
+            if value.ndim >= 2
+        }
+
+    without, with_l1 = zeros(0.0), zeros(0.3)
+    name = "embeddings.word_embeddings.weight"
+    assert with_l1[name] > without[name] + 1000
+    assert {n: z for n, z in with_l1.items() if "embeddings" not in n} == {
+        n: z for n, z in without.items() if "embeddings" not in n
+    }
+
+
+def test_lower_layers_learn_more_slowly(base: Path) -> None:
+    from transformers import AutoModelForMaskedLM
+
+    model = AutoModelForMaskedLM.from_pretrained(base)
+    settings = SPEC.pretrain.model_copy(update={"layer_decay": 0.5, "head_factor": 3.0})
+    plan = Plan(settings, Rate(0.008, "as configured"), seed=0, monitor="val_loss", mode="min")
+    groups = TrainingModule(model, plan, 10).parameter_groups()
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+
+    def rate(name: str) -> float:
+        return rates[id(model.get_parameter(name))]
+
+    assert rate("bert.encoder.layer.1.output.dense.weight") == pytest.approx(0.008)
+    assert rate("bert.encoder.layer.0.output.dense.weight") == pytest.approx(0.004)
+    assert rate("bert.embeddings.word_embeddings.weight") == pytest.approx(0.002)
+    assert rate("cls.predictions.transform.dense.weight") == pytest.approx(0.024)
+    assert len(rates) == len(list(model.parameters()))
+    decays = {group["weight_decay"] for group in groups for p in group["params"] if p.ndim < 2}
+    assert decays == {0.0}
+
+
+def test_what_was_chosen_is_told(texts: Items, base: Path, tmp_path: Path) -> None:
+    """Learning rate by scale and the scaled schedule, before the first step (SPEC M11, T8)."""
+    said: list[str] = []
+    spec = changed("pretrain", learning_rate=None, cold_start="constant", warmup=0.2)
+    result = pretrain(base, texts.texts, spec, tmp_path, Watch(say=said.append))
+    assert result.facts["learning_rate"] == 0.0005
+    assert "fewer than 1,000,000" in result.facts["learning_rate_why"]
+    assert "10,000 of 50,000 steps -> " in result.facts["schedule"]
+    assert result.facts["schedule"] in said[0]
+    assert result.facts["learning_rate_why"] in said[0]
+
+
+def test_ids_of_a_sensitive_vertical_are_not_left_on_disk(base: Path, tmp_path: Path) -> None:
+    """What is stored of it is encrypted (SPEC X2)."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    for sensitive, files in ((True, 0), (False, 1)):
+        spec = SPEC.model_copy(update={"sensitive": sensitive})
+        assert len(tokenized(["有病", "没病"], tokenizer, spec, tmp_path).ids) == 2
+        assert len(list(tmp_path.iterdir())) == files
+
+
+def test_precision_is_as_chosen() -> None:
+    assert (precision("bf16"), precision("fp32")) == ("bf16-mixed", "32-true")
+    assert precision("auto") in ("bf16-mixed", "16-mixed", "32-true")
+
+
+def test_the_held_out_loss_falls(texts: Items, base: Path, tmp_path: Path) -> None:
+    longer = SPEC.model_copy(update={"pretrain": SPEC.pretrain.model_copy(update={"epochs": 8.0})})
+    result = pretrain(base, texts.texts, longer, tmp_path)
+    assert result.loss_after < result.loss_before
+
+
+def test_frozen_layers_keep_their_weights(texts: Items, base: Path, tmp_path: Path) -> None:
+    from transformers import AutoModel
+
+    settings = SPEC.finetune.model_copy(update={"freeze_layers": 1, "epochs": 1})
+    spec = SPEC.model_copy(update={"finetune": settings})
+    before = weights(AutoModel.from_pretrained(base))
+    after = weights(finetune(base, texts, texts, spec, tmp_path).model.base_model)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not any(name.startswith(("embeddings.", "encoder.layer.0.")) for name in changed)
+    assert any(name.startswith("encoder.layer.1.") for name in changed)
+
+
+def test_freezing_no_layers_freezes_nothing(base: Path) -> None:
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(base)
+    freeze(model, 0)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_class_weights_are_inverse_frequencies_with_mean_one() -> None:
+    import numpy as np
+
+    labels = np.array([0] * 90 + [1] * 10)
+    balanced = class_weights(labels, 3, "balanced")
+    assert balanced is not None
+    assert float(balanced[1] / balanced[0]) == pytest.approx(9.0)
+    assert float(balanced[labels].mean()) == pytest.approx(1.0, abs=1e-6)
+    rooted = class_weights(labels, 3, "sqrt")
+    assert rooted is not None
+    assert float(rooted[1] / rooted[0]) == pytest.approx(3.0)
+    assert class_weights(labels, 3, "none") is None
+
+
+def test_a_training_state_survives_its_file(tmp_path: Path) -> None:
+    state = {
+        "global_step": 3,
+        "tensors": {"a": torch.arange(4.0), 0: [torch.ones(2), None]},
+        "flags": (True, 1.5, "x"),
+    }
+    SafeCheckpointIO().save_checkpoint(state, tmp_path / LAST)
+    loaded = SafeCheckpointIO().load_checkpoint(tmp_path / LAST)
+    assert loaded["flags"] == state["flags"]
+    assert torch.equal(loaded["tensors"]["a"], torch.arange(4.0))
+    assert torch.equal(loaded["tensors"][0][0], torch.ones(2))
+    assert global_step(tmp_path / LAST) == 3
+    with pytest.raises(TypeError, match="object can't be checkpointed"):
+        SafeCheckpointIO().save_checkpoint({"state": object()}, tmp_path / LAST)
+    assert global_step(tmp_path / LAST) == 3
+
+
+def test_dropout_is_what_the_yaml_says(texts: Items, base: Path, tmp_path: Path) -> None:
+    """It acts in training, though from_pretrained returns a model in evaluation mode."""
+    losses = {
+        share: [
+            line["batch_loss"]
+            for line in finetune(
+                base, texts, texts, changed("finetune", dropout=share), tmp_path / str(share)
+            ).log
+            if "batch_loss" in line
+        ]
+        for share in (0.0, 0.5)
+    }
+    assert losses[0.0][0] != losses[0.5][0]

@@ -1,0 +1,150 @@
+"""The resource plan: what is chosen for which devices, and what a training then really took."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from transformers import AutoModel, BertConfig
+
+from vertical_assets.labels.splits import Items
+from vertical_assets.spec import Processes, VerticalSpec
+from vertical_assets.training.adaptation.base_models import prepare_base
+from vertical_assets.training.classification import finetune
+from vertical_assets.training.loop.batches import Steps
+from vertical_assets.training.loop.monitor import MemoryMonitor, usage
+from vertical_assets.training.planning.costs import Network, network_of, network_of_model
+from vertical_assets.training.planning.resource_plan import (
+    GB,
+    Choice,
+    Devices,
+    Job,
+    balance,
+    choose,
+    found_devices,
+    plan,
+    predicted_and_measured,
+)
+from vertical_assets_tests.conftest import reviews, tiny
+
+
+def bert(layers: int, hidden: int) -> Network:
+    """BERT of this size: 12 x 768 is base, 24 x 1024 large (Devlin et al. 2018)."""
+    config = BertConfig(
+        vocab_size=30522,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 64,
+        intermediate_size=4 * hidden,
+    )
+    return network_of(config, "classes", 10, 0)
+
+
+def job(network: Network, tokens: int) -> Job:
+    return Job("finetune", network, tokens, 512, 300.0, 1.0, 100, 10**6)
+
+
+def cards(memory: int, count: int = 1) -> Devices:
+    return Devices("cuda", f"made-up card of {memory} GB", count, memory * GB, True)
+
+
+SMALL, LARGE, HUGE = bert(12, 768), bert(24, 1024), bert(48, 4096)
+
+
+def summary(choice: Choice) -> tuple[str, int, bool, bool, bool]:
+    accumulates = choice.accumulation > 1
+    return choice.strategy, choice.devices, accumulates, choice.checkpointing, choice.fits
+
+
+@pytest.mark.parametrize(
+    ("network", "tokens", "devices", "expected"),
+    [
+        # strategy, devices, accumulation, checkpointing, fits
+        (SMALL, 16_384, cards(24), ("single", 1, False, False, True)),
+        (SMALL, 262_144, cards(24), ("single", 1, True, False, True)),
+        (SMALL, 65_536, cards(80), ("single", 1, False, False, True)),
+        (LARGE, 65_536, cards(24, 8), ("ddp", 8, False, False, True)),
+        (HUGE, 65_536, cards(80), ("single", 1, True, False, False)),
+        (HUGE, 65_536, cards(80, 8), ("fsdp", 8, True, False, True)),
+    ],
+)
+def test_the_cheapest_way_that_fits(
+    network: Network, tokens: int, devices: Devices, expected: tuple[Any, ...]
+) -> None:
+    choice = choose(job(network, tokens), devices)
+    assert summary(choice) == expected
+    assert choice.precision == "bf16-mixed"
+    assert choice.fits == (choice.memory.peak <= 0.8 * devices.memory)  # SPEC T1
+    assert choice.tokens * choice.devices * choice.accumulation == tokens
+
+
+def test_the_proposal_is_yaml_that_a_vertical_takes() -> None:
+    proposed = yaml.safe_load(choose(job(LARGE, 65_536), cards(24, 8)).yaml(job(LARGE, 65_536)))
+    spec = VerticalSpec(**tiny(**proposed))
+    assert spec.processes.devices == 8
+    assert spec.finetune.batch_tokens * spec.processes.batches_per_step == 65_536
+
+
+def test_even_batches_are_balanced_and_others_are_not() -> None:
+    even = Steps(np.full(64, 8), 64, 1, 1.0)
+    assert balance(even, 4) == 1.0
+    uneven = Steps(np.array([4] * 8 + [64] * 8), 64, 1, 1.0)
+    assert 1.0 < balance(uneven, 2) <= 2.0
+
+
+def tiny_spec(**changes: Any) -> VerticalSpec:
+    model = {**tiny()["model"], "max_tokens": 24}
+    return VerticalSpec(**tiny(model=model, **changes))
+
+
+@pytest.fixture(scope="module")
+def items() -> Items:
+    rows = reviews(80)
+    return Items(*([row[key] for row in rows] for key in ("text", "sentiment", "id")))
+
+
+@pytest.fixture(scope="module")
+def base(items: Items, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare_base(tiny_spec(), items.texts, tmp_path_factory.mktemp("base")).path
+
+
+def test_the_plan_of_a_vertical(base: Path, items: Items) -> None:
+    found = plan(tiny_spec(), base, items.texts, found_devices())
+    assert found.fits
+    value = {(row["training"], row["quantity"]): row["value"] for row in found.rows}
+    weights = AutoModel.from_pretrained(base).num_parameters()
+    assert value["finetune", "parameters"] == pytest.approx(weights, rel=0.01)  # and its head
+    assert value["pretrain", "flops"] >= value["pretrain", "flops_per_step"] > 0
+    too_small = plan(tiny_spec(), base, items.texts, Devices("cpu", "toy", 1, 10**6, False))
+    assert not too_small.fits
+    assert "smaller model" in too_small.remedy
+
+
+def test_a_finished_training_shows_predicted_beside_measured(
+    base: Path, items: Items, tmp_path: Path
+) -> None:
+    spec = tiny_spec(finetune={"epochs": 1, "batch_tokens": 256})
+    result = finetune(base, items, items, spec, tmp_path)
+    network = network_of_model(result.model, "classes", 2, 0)
+    compared = predicted_and_measured(network, usage(tmp_path), spec.pretrain.mask)
+    assert compared["bytes_ratio"] == pytest.approx(1.0, abs=0.15)
+    assert compared["flops_ratio"] == pytest.approx(1.0, abs=0.15)
+    assert 0 < usage(tmp_path)["memory_share"] < 1
+    assert usage(tmp_path)["memory_alert"] is False
+
+
+def test_more_than_80_percent_of_the_memory_raises_an_alert(
+    base: Path, items: Items, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = tiny_spec(finetune={"epochs": 1, "batch_tokens": 512})
+    watch = MemoryMonitor(tmp_path / "watch", most=1e-6)  # as if the memory were a hair
+    watch.path.parent.mkdir()
+    finetune(base, items, items, spec, tmp_path / "run", more=[watch])
+    assert json.loads(watch.path.read_text())["memory_alert"] is True
+    assert sum("take over what resource_plan proposes" in line for line in caplog.messages) == 1
+
+
+def test_processes_default_to_one() -> None:
+    assert Processes().batches_per_step == 1
