@@ -20,6 +20,7 @@ from vertical_assets.spec.corpus import (
     Source,
     SpotCheck,
 )
+from vertical_assets.spec.evaluation import Evaluate
 from vertical_assets.spec.features import THESAURI, Features
 from vertical_assets.spec.generation import Generate, Instruct, Lora, Pairs
 from vertical_assets.spec.labels import (
@@ -31,7 +32,8 @@ from vertical_assets.spec.labels import (
     TaskKind,
 )
 from vertical_assets.spec.modules import FEATURES, check_fit
-from vertical_assets.spec.section import Fraction, Name, Positive, Strict
+from vertical_assets.spec.release import Quantize
+from vertical_assets.spec.section import Name, Strict
 from vertical_assets.spec.training import Finetune, Model, Pretrain
 
 __all__ = [
@@ -67,20 +69,6 @@ __all__ = [
 
 # Kinds of tasks whose gold labels speak of the text as a whole.
 SURVIVES_TRANSLATION = ("classification", "multi_label", "regression")
-
-
-class Evaluate(Strict):
-    """What counts as good (SPEC E1, E2)."""
-
-    f1: Fraction = Field(default=0.90, description="F1 from which a model is excellent (E1).")
-    rouge_l: Fraction = Field(default=0.75, description="ROUGE-L from which answers are good (E2).")
-
-
-class Quantize(Strict):
-    """INT8 quantization (SPEC P3, P4)."""
-
-    calibration_texts: Positive = 300
-    max_f1_drop: Fraction = Field(default=0.01, description="Macro F1 may fall by one point.")
 
 
 # Of sections with defaults: what only one of the architectures knows.
