@@ -36,17 +36,26 @@ def histogram(values: Sequence[float], label: str) -> bytes:
     return _png(figure)
 
 
-def bars(groups: Mapping[str, Mapping[str, float]], label: str) -> bytes:
-    """Grouped bars: series name -> (category -> value)."""
+def bars(
+    groups: Mapping[str, Mapping[str, float]],
+    label: str,
+    ends: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
+) -> bytes:
+    """Grouped bars: series name -> (category -> value); `ends` are the same of intervals."""
     categories = list(next(iter(groups.values())))
-    figure = _figure(width=max(7.0, 0.45 * len(categories) * len(groups)))
+    # Wider ones are cut off in the page's dialogue.
+    figure = _figure(width=min(11.0, max(7.0, 0.45 * len(categories) * len(groups))))
     axes = figure.subplots()
     width = 0.8 / len(groups)
     for number, (series, values) in enumerate(groups.items()):
         places = np.arange(len(categories)) + number * width
-        drawn = axes.bar(
-            places, [values[c] for c in categories], width, label=series, color=_COLOURS[number % 4]
-        )
+        heights = np.array([values[c] for c in categories])
+        drawn = axes.bar(places, heights, width, label=series, color=_COLOURS[number % 4])
+        if ends and series in ends:
+            low, high = np.array([ends[series][c] for c in categories]).T
+            # An interval of a bootstrap need not hold the value itself.
+            reach = np.clip([heights - low, high - heights], 0, None)
+            axes.errorbar(places, heights, reach, fmt="none", ecolor="black", elinewidth=0.8)
         if len(categories) * len(groups) <= 16:
             axes.bar_label(drawn, fmt="{:.3g}", fontsize=8)
     axes.set_xticks(np.arange(len(categories)) + 0.4 - width / 2, categories)
@@ -105,6 +114,20 @@ def scatter(x: Sequence[float], y: Sequence[float], x_label: str, y_label: str) 
     ends = [min(*x, *y), max(*x, *y)]
     axes.plot(ends, ends, color=GREY, linewidth=1)
     axes.set(xlabel=x_label, ylabel=y_label)
+    return _png(figure)
+
+
+def reliability_diagram(confidence: np.ndarray, accuracy: np.ndarray, items: np.ndarray) -> bytes:
+    """How often a model is right by how sure it is, bin by bin, above the bins' items; the line is
+    that of a model which is right as often as it says.
+    """
+    figure = _figure(width=4.6, height=5.2)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    above.plot([0, 1], [0, 1], color=GREY, linewidth=1)
+    above.plot(confidence, accuracy, color=BLUE, marker="o")
+    above.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    below.bar(confidence, items, width=0.04, color=BLUE)
+    below.set(xlabel="confidence", ylabel="items", yscale="log")
     return _png(figure)
 
 

@@ -51,6 +51,8 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
         ),
         ("model.modules", [{"type": "bilstm"}] * 2, ["names 'bilstm' twice; remove one"]),
         ("model.fusion", "weighted_sum", ["model.modules has one", "remove model.fusion"]),
+        ("evaluate.xgboost", {"trees": 9}, ["trees", "Extra inputs are not permitted"]),
+        ("evaluate.xgboost.rounds", 0, ["rounds", "greater than 0"]),
         ("model.window_overlap", 20, ["more than a quarter of model.max_tokens (32)", "lower it"]),
     ],
 )

@@ -1,8 +1,10 @@
 """Metrics of a model and of its baselines, as rows of EVALUATION (SPEC E1, E4).
 
-Classification's are here, by scikit-learn; those of other kinds of task in `scores`.
+The scores are those of `classification` and `scores`, the gains those of `significance`; here they
+are put side by side, and become the report's gates.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,81 +13,117 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vertical_assets.evaluation.classification import classification_scores
+from vertical_assets.evaluation.gates import Gate
 from vertical_assets.evaluation.names import (
-    BASELINES,
     FINETUNED,
-    LOWER_IS_BETTER,
+    INCUMBENT,
     MAIN,
+    MAIN_METRIC,
     MAJORITY,
     MEAN,
+    TITLES,
 )
+from vertical_assets.evaluation.regression import number_scores
+from vertical_assets.evaluation.resampling import Draws
 from vertical_assets.evaluation.scores import (
     Score,
     answer_scores,
     multi_label_scores,
-    number_scores,
     span_scores,
 )
+from vertical_assets.evaluation.significance import gain_over, gain_rows, mcnemar_row
+from vertical_assets.labels.splits import TEST
 from vertical_assets.labels.targets import Span, Target, targets_of
-from vertical_assets.spec import TaskKind
+from vertical_assets.spec import TaskKind, VerticalSpec
 from vertical_assets.store.contracts import EVALUATION
-
-
-def classification_rows(
-    model: str, split: str, gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Accuracy, macro and weighted precision, recall and F1, and F1 by class.
-
-    Averages are over the labels that occur in gold or predictions: one without any item has no F1.
-    """
-    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
-
-    present = [label for label in labels if label in set(gold) | set(predicted)]
-    rows = [_row(model, split, "all", "accuracy", accuracy_score(gold, predicted), len(gold))]
-    for average in ("macro", "weighted"):
-        precision, recall, f1, _ = precision_recall_fscore_support(
-            gold, predicted, labels=present, average=average, zero_division=0.0
-        )
-        for name, value in (("precision", precision), ("recall", recall), ("f1", f1)):
-            rows.append(_row(model, split, "all", f"{name}_{average}", value, len(gold)))
-    _, _, by_class, support = precision_recall_fscore_support(
-        gold, predicted, labels=present, average=None, zero_division=0.0
-    )
-    for label, value, items in zip(present, by_class, support, strict=True):
-        rows.append(_row(model, split, label, "f1", value, items))
-    return rows
+from vertical_assets.training.baselines.names import BASELINES
+from vertical_assets.training.predictions import probabilities_of
 
 
 def report_of(
     ours: pa.Table,
-    baseline: pa.Table,
+    baselines: pa.Table | None,
     train_labels: Sequence[Any],
     labels: Sequence[str],
     kind: TaskKind = "classification",
     texts: Mapping[str, str] | None = None,
+    *,
+    groups: Mapping[str, str] | None = None,
+    seed: int = 0,
+    incumbent: pa.Table | None = None,
 ) -> pa.Table:
-    """EVALUATION of the model, of the baseline and of what needs no text, by split: the majority
-    class, the labels that most items have, or the mean; spans and answers have nothing like it.
+    """EVALUATION, by split, of the model, of the baselines, of what needs no text (the majority
+    class, the labels that most items have, or the mean; spans and answers have nothing like it) and
+    of the incumbent; every figure of the model and each gain with its 95 % interval.
 
     Args:
         ours: PREDICTIONS of the model.
-        baseline: PREDICTIONS of the baseline, of the same items.
-        train_labels: targets of the training split.
+        baselines: PREDICTIONS of the baselines, each of the same items, told apart by `model`.
+        train_labels: targets of the training split; without any there is no majority.
         labels: the class system.
         kind: of the task.
         texts: item_id -> text, for question_answering, whose answers are compared as texts.
+        groups: item_id -> what the bootstrap draws together; by default each item alone.
+        seed: of the bootstrap.
+        incumbent: PREDICTIONS of the released model, of the same items; other ones are left out.
+
+    Raises:
+        ValueError: a baseline or the incumbent says nothing about some items.
     """
-    trivial = _trivial(train_labels, labels, kind)
+    trivial = _trivial(train_labels, labels, kind) if len(train_labels) else None
     rows: list[dict[str, Any]] = []
     for split in sorted(set(ours["split"].to_pylist())):
-        for model, table in ((FINETUNED, ours), (BASELINES[kind], baseline)):
-            chosen = table.filter(pc.equal(table["split"], split))
-            rows += _rows_of(model, split, chosen, labels, kind, texts or {})
+        chosen = ours.filter(pc.equal(ours["split"], split))
+        items = chosen["item_id"].to_pylist()
+        draws = Draws([(groups or {}).get(item, item) for item in items], seed)
+        tables = {FINETUNED: chosen}
+        for model, said in _by_model(baselines, BASELINES[kind]).items():
+            tables[model] = _of_items(chosen, said, model)
+        if incumbent is not None:
+            tables[INCUMBENT] = _of_items(chosen, incumbent, INCUMBENT)
+        gold = targets_of(chosen, kind)
+        predicted = {name: targets_of(each, kind, "predicted_") for name, each in tables.items()}
         if trivial is not None:
-            model, target = trivial
-            gold = targets_of(chosen, kind)
-            rows += _rows(model, split, gold, [target] * len(gold), labels, kind)
+            predicted[trivial[0]] = [trivial[1]] * len(gold)
+        found = {
+            model: _scores(tables.get(model), gold, said, chosen, labels, kind, texts or {}, draws)
+            for model, said in predicted.items()
+        }
+        for model, scores in found.items():
+            rows += [score.row(model, split) for score in scores]
+        for model in list(found)[1:]:
+            rows += gain_rows(found[FINETUNED], found[model], split, model, MAIN_METRIC[kind])
+            if kind == "classification":
+                said = predicted[FINETUNED], predicted[model]
+                rows.append(mcnemar_row(gold, *said, split, model))
     return pa.Table.from_pylist(rows, EVALUATION)
+
+
+def _by_model(baselines: pa.Table | None, unnamed: str) -> dict[str, pa.Table]:
+    """Baselines by name; one without a name is `unnamed`."""
+    if baselines is None:
+        return {}
+    names = pc.fill_null(baselines["model"], unnamed)
+    return {
+        name: baselines.filter(pc.equal(names, name)) for name in dict.fromkeys(names.to_pylist())
+    }
+
+
+def _of_items(items: pa.Table, said: pa.Table, model: str) -> pa.Table:
+    """The rows of `said` that are about some items, in their order."""
+    keys, known = (
+        list(zip(table["item_id"].to_pylist(), table["question"].to_pylist(), strict=True))
+        for table in (items, said)
+    )
+    place = {key: number for number, key in enumerate(known)}
+    missing = [key[0] for key in keys if key not in place]
+    if missing:
+        raise ValueError(
+            f"{model} says nothing about {len(missing)} of {len(keys)} items, e.g. {missing[0]}; "
+            "let it predict the same labeled_set"
+        )
+    return said.take([place[key] for key in keys])
 
 
 def _trivial(
@@ -102,20 +140,37 @@ def _trivial(
     return None
 
 
-def _rows_of(
-    model: str,
-    split: str,
-    table: pa.Table,
+def _scores(
+    table: pa.Table | None,
+    gold: Sequence[Any],
+    predicted: Sequence[Any],
+    items: pa.Table,
     labels: Sequence[str],
     kind: TaskKind,
     texts: Mapping[str, str],
-) -> list[dict[str, Any]]:
-    gold, predicted = targets_of(table, kind), targets_of(table, kind, "predicted_")
+    draws: Draws,
+) -> list[Score]:
+    """Scores of one model.
+
+    Args:
+        table: its PREDICTIONS; None where it is a constant.
+        items: PREDICTIONS with the items and their gold targets.
+    """
     if kind == "question_answering":
-        in_text = [texts[item] for item in table["item_id"].to_pylist()]
+        in_text = [texts[item] for item in items["item_id"].to_pylist()]
         answers, said = (_covered(side, in_text) for side in (gold, predicted))
-        return _as_rows(model, split, answer_scores(answers, said, table["label"].to_pylist()))
-    return _rows(model, split, gold, predicted, labels, kind)
+        return answer_scores(answers, said, items["label"].to_pylist(), draws)
+    if kind == "multi_label":
+        return multi_label_scores(gold, predicted, labels, draws)
+    if kind == "entities":
+        return span_scores(gold, predicted, labels, draws)
+    if kind == "regression":
+        return number_scores(gold, predicted, draws)
+    if table is None:
+        return classification_scores(gold, predicted, labels, draws)
+    probabilities = probabilities_of(table, labels)
+    confidence = table["confidence"].to_pylist()
+    return classification_scores(gold, predicted, labels, draws, confidence, probabilities)
 
 
 def _covered(targets: Sequence[Sequence[Span]], texts: Sequence[str]) -> list[list[str]]:
@@ -125,91 +180,60 @@ def _covered(targets: Sequence[Sequence[Span]], texts: Sequence[str]) -> list[li
     ]
 
 
-def _rows(
-    model: str,
-    split: str,
-    gold: Sequence[Any],
-    predicted: Sequence[Any],
-    labels: Sequence[str],
-    kind: TaskKind,
+def classification_rows(
+    model: str, split: str, gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]
 ) -> list[dict[str, Any]]:
-    if kind == "classification":
-        return classification_rows(model, split, gold, predicted, labels)
-    if kind == "multi_label":
-        return _as_rows(model, split, multi_label_scores(gold, predicted, labels))
-    if kind == "entities":
-        return _as_rows(model, split, span_scores(gold, predicted, labels))
-    return _as_rows(model, split, number_scores(gold, predicted))
-
-
-def _as_rows(model: str, split: str, scores: Sequence[Score]) -> list[dict[str, Any]]:
-    return [_row(model, split, *score) for score in scores]
+    """Scores of a classification as rows of EVALUATION, without intervals."""
+    return [each.row(model, split) for each in classification_scores(gold, predicted, labels)]
 
 
 def macro_f1(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> float:
     """Macro F1 as in the report."""
-    rows = classification_rows("", "", gold, predicted, labels)
-    return next(row["value"] for row in rows if row["metric"] == MAIN)
+    scores = classification_scores(gold, predicted, labels)
+    return next(score.value for score in scores if score.metric == MAIN)
 
 
-def comparison(
-    report: pa.Table, split: str, kind: TaskKind = "classification"
-) -> list[dict[str, Any]]:
-    """One row per metric, one column per model, and the gain over the baseline (SPEC E4): positive
-    where the model is better, none where a metric is undefined for one of the two.
-    """
-    chosen = [r for r in report.to_pylist() if r["split"] == split and r["label"] == "all"]
-    models = list(dict.fromkeys(row["model"] for row in chosen))
-    by_metric: dict[str, dict[str, float]] = {}
-    for row in chosen:
-        by_metric.setdefault(row["metric"], {})[row["model"]] = row["value"]
-    return [
-        {
-            "metric": metric,
-            **{model: values.get(model) for model in models},
-            "gain": _gain(metric, values.get(FINETUNED), values.get(BASELINES[kind])),
-        }
-        for metric, values in by_metric.items()
-    ]
-
-
-def _gain(metric: str, ours: float | None, baseline: float | None) -> float | None:
-    if ours is None or baseline is None:
-        return None
-    return baseline - ours if metric in LOWER_IS_BETTER else ours - baseline
-
-
-def confusion(
-    gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]
-) -> tuple[np.ndarray, list[str]]:
-    """(labels x labels, labels): shares of each gold label's items by predicted label; only labels
-    that occur.
-    """
-    from sklearn.metrics import confusion_matrix
-
-    present = [label for label in labels if label in set(gold) | set(predicted)]
-    return confusion_matrix(gold, predicted, labels=present, normalize="true"), present
+def figures_of(report: pa.Table, model: str, split: str) -> dict[str, float]:
+    """A model's figures of all items of a split, by metric; undefined ones are not among them."""
+    return {
+        row["metric"]: row["value"]
+        for row in report.to_pylist()
+        if (row["model"], row["split"], row["label"]) == (model, split, "all")
+        and row["against"] is None
+    }
 
 
 def value_of(report: pa.Table, model: str, split: str, metric: str) -> float:
     """One figure of the report; nan where it is undefined."""
-    found = (
-        row["value"]
-        for row in report.to_pylist()
-        if (row["model"], row["split"], row["metric"], row["label"])
-        == (model, split, metric, "all")
-    )
-    return next(found, float("nan"))
+    return figures_of(report, model, split).get(metric, math.nan)
 
 
-def _row(
-    model: str, split: str, label: str, metric: str, value: float, support: int
-) -> dict[str, Any]:
-    return {
-        "model": model,
-        "split": split,
-        "label": label,
-        "metric": metric,
-        "value": float(value),
-        "support": int(support),
+def gates_of(report: pa.Table, spec: VerticalSpec) -> list[Gate]:
+    """The gates of `eval_report`, from the report as it is stored.
+
+    Args:
+        report: EVALUATION.
+        spec: sections `evaluate`, `task`.
+    """
+    metric = MAIN_METRIC[spec.task.kind]
+    title, score = TITLES[metric], value_of(report, FINETUNED, TEST, metric)
+    rivals = {
+        model: value_of(report, model, TEST, metric)
+        for model in dict.fromkeys(report["model"].to_pylist())
+        if model not in (FINETUNED, INCUMBENT)
     }
+    best = max((value for value in rivals.values() if not math.isnan(value)), default=math.nan)
+    of_best = next((model for model, value in rivals.items() if value == best), "none")
+    beats = score > best
+    why = (
+        f"test {title} {score:.4f}, best baseline {of_best} {best:.4f}, "
+        f"{gain_over(report, of_best, TEST, metric).words}"
+    )
+    if not beats:
+        why += ": the model is no better than the baseline"
+    gates = [Gate("beats_baseline", beats, True, score, best, why)]
+    if "f1" in metric:
+        bar = spec.evaluate.f1
+        why = f"test {title} {score:.4f}, excellent from {bar}"
+        gates.append(Gate("f1_excellent", score >= bar, False, score, bar, why))
+    return gates

@@ -2,22 +2,16 @@
 
 from vertical_assets.spec import TaskKind
 
-FINETUNED, BASELINE, MAJORITY, MEAN = "finetuned", "tfidf_logistic_regression", "majority", "mean"
+FINETUNED, INCUMBENT, MAJORITY, MEAN = "finetuned", "incumbent", "majority", "mean"
 MAIN = "f1_macro"
-# What the asset `baselines` holds, and the figure that models are compared by.
-BASELINES: dict[TaskKind, str] = {
-    "classification": BASELINE,
-    "multi_label": "tfidf_one_vs_rest",
-    "entities": "dictionary",
-    "question_answering": "tfidf_overlap",
-    "regression": "tfidf_ridge",
-}
+# The figure that models are compared by.
 MAIN_METRIC: dict[TaskKind, str] = {
     "classification": MAIN,
     "multi_label": MAIN,
     "entities": "f1_micro",
     "question_answering": "f1",
     "regression": "r2",
+    "generation": "rouge_l",
 }
 TITLES = {"f1_macro": "macro F1", "f1_micro": "micro F1", "f1": "F1", "r2": "R2"}
-LOWER_IS_BETTER = {"hamming_loss", "mae", "rmse"}
+LOWER_IS_BETTER = {"hamming_loss", "mae", "rmse", "ece", "perplexity"}

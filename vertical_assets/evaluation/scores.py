@@ -1,50 +1,80 @@
-"""Scores of multi-label, span, answer and number predictions, by kind of task (SPEC E1).
+"""Scores of multi-label, span and answer predictions, by kind of task (SPEC E1).
 
-Each function returns `Score` rows of one model on one set of items; `metrics.report_of` puts them
-side by side. Classification is in `metrics`.
+Each function returns the `Score`s of one model on one set of items, in the sample and, where it is
+given draws, in every round of a bootstrap; `metrics.report_of` puts them side by side. Those of
+classification and regression have modules of their names.
 """
 
 import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from vertical_assets.evaluation.resampling import Draws, interval, ratio
 from vertical_assets.labels.targets import Span
 
 
 class Score(NamedTuple):
-    """One figure: of a label, type of span or type of question, or of `all`."""
+    """One figure: of a label, type of span or type of question, or of `all`.
+
+    `rounds` is its value in the sample, then in every round of the bootstrap.
+    """
 
     label: str
     metric: str
-    value: float
+    rounds: np.ndarray
     support: int
+
+    @property
+    def value(self) -> float:
+        return float(self.rounds[0])
+
+    @property
+    def interval(self) -> tuple[float | None, float | None]:
+        """95 % interval; none without a bootstrap."""
+        return interval(self.rounds)
+
+    def row(self, model: str, split: str) -> dict[str, Any]:
+        """As a row of EVALUATION."""
+        low, high = self.interval
+        return {
+            "model": model,
+            "split": split,
+            "label": self.label,
+            "metric": self.metric,
+            "value": self.value,
+            "low": low,
+            "high": high,
+            "support": self.support,
+        }
 
 
 def multi_label_scores(
-    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], labels: Sequence[str]
+    gold: Sequence[Sequence[str]],
+    predicted: Sequence[Sequence[str]],
+    labels: Sequence[str],
+    draws: Draws | None = None,
 ) -> list[Score]:
     """Subset accuracy (all labels right), Hamming loss (share of wrong decisions; lower is better),
-    micro and macro F1, and F1 by label; by scikit-learn.
+    precision, recall and F1: micro, macro and by label.
 
-    Macro F1 is over the labels that occur in gold or predictions: one without any item has no F1.
+    Macro figures are over the labels that occur in gold or predictions: one without any item has no
+    F1. A ratio without a denominator is 0, as scikit-learn's with `zero_division=0`.
     """
-    from sklearn.metrics import accuracy_score, f1_score, hamming_loss
-
+    draws = draws or Draws.none(len(gold))
     true, said = (_indicators(side, labels) for side in (gold, predicted))
-    present = np.flatnonzero((true | said).any(axis=0)).tolist()
-    by_label = f1_score(true, said, average=None, zero_division=0.0, labels=range(len(labels)))
-    size = len(gold)
+    counts = _Counts.of(true & said, said, true, draws)
+    wrong = np.stack([(true != said).any(axis=1), (true != said).mean(axis=1)], axis=1)
+    shares = ratio(draws.sums(wrong), draws.sums(np.ones((len(gold), 1))), np.nan)
     return [
-        Score("all", "f1_micro", f1_score(true, said, average="micro", zero_division=0.0), size),
-        Score("all", "f1_macro", float(by_label[present].mean()) if len(present) else 0.0, size),
-        Score("all", "subset_accuracy", accuracy_score(true, said), size),
-        Score("all", "hamming_loss", hamming_loss(true, said), size),
-        *(Score(labels[n], "f1", by_label[n], int(true[:, n].sum())) for n in present),
+        *counts.averages(len(gold)),
+        Score("all", "subset_accuracy", 1 - shares[:, 0], len(gold)),
+        Score("all", "hamming_loss", shares[:, 1], len(gold)),
+        *counts.by_label(labels),
     ]
 
 
@@ -54,8 +84,59 @@ def _indicators(sets: Sequence[Sequence[str]], labels: Sequence[str]) -> np.ndar
     )
 
 
+class _Counts(NamedTuple):
+    """Per label, what is right, was given and was wanted: (1 + rounds) x labels."""
+
+    right: np.ndarray
+    given: np.ndarray
+    wanted: np.ndarray
+
+    @classmethod
+    def of(
+        cls, right: np.ndarray, given: np.ndarray, wanted: np.ndarray, draws: Draws
+    ) -> "_Counts":
+        """From counts of items x labels."""
+        width = right.shape[1]
+        sums = draws.sums(np.concatenate([right, given, wanted], axis=1))
+        return cls(sums[:, :width], sums[:, width : 2 * width], sums[:, 2 * width :])
+
+    def ratios(self, undefined: float) -> dict[str, np.ndarray]:
+        """Precision, recall and F1; the last is `undefined` where nothing was given or wanted."""
+        return {
+            "precision": ratio(self.right, self.given),
+            "recall": ratio(self.right, self.wanted),
+            "f1": ratio(2 * self.right, self.given + self.wanted, undefined),
+        }
+
+    def averages(self, size: int) -> list[Score]:
+        """Micro and macro figures of `size` items."""
+        whole = _Counts(*(each.sum(axis=1, keepdims=True) for each in self)).ratios(0.0)
+        occurs = self.given + self.wanted > 0
+        macro = {
+            name: ratio(np.where(occurs, values, 0.0).sum(axis=1), occurs.sum(axis=1))
+            for name, values in self.ratios(0.0).items()
+        }
+        return [
+            *(Score("all", f"{name}_micro", each[:, 0], size) for name, each in whole.items()),
+            *(Score("all", f"{name}_macro", each, size) for name, each in macro.items()),
+        ]
+
+    def by_label(self, labels: Sequence[str]) -> list[Score]:
+        """Figures of the labels that occur."""
+        occurs = self.given + self.wanted > 0
+        return [
+            Score(label, name, np.where(occurs[:, n], values[:, n], np.nan), int(self.wanted[0, n]))
+            for n, label in enumerate(labels)
+            if occurs[0, n]
+            for name, values in self.ratios(np.nan).items()
+        ]
+
+
 def span_scores(
-    gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], labels: Sequence[str]
+    gold: Sequence[Sequence[Span]],
+    predicted: Sequence[Sequence[Span]],
+    labels: Sequence[str],
+    draws: Draws | None = None,
 ) -> list[Score]:
     """Strict precision, recall and F1 of spans: micro, macro and by type.
 
@@ -64,39 +145,25 @@ def span_scores(
     SemEval-2013 task 9.1. Macro figures are over the types that occur in gold or predictions. A
     ratio without a denominator is 0.
     """
-    right, wanted, given = Counter[str](), Counter[str](), Counter[str]()
-    for true, said in zip(gold, predicted, strict=True):
-        right.update(span.label for span in set(true) & set(said))
-        wanted.update(span.label for span in set(true))
-        given.update(span.label for span in set(said))
-    size = len(gold)
-    present = [label for label in labels if wanted[label] or given[label]]
-    by_type = {label: _ratios(right[label], given[label], wanted[label]) for label in present}
-    micro = _ratios(right.total(), given.total(), wanted.total())
-    macro = np.array(list(by_type.values())).mean(axis=0) if present else np.zeros(3)
-    names = ("precision", "recall", "f1")
-    return [
-        *(Score("all", f"{n}_micro", v, size) for n, v in zip(names, micro, strict=True)),
-        *(Score("all", f"{n}_macro", v, size) for n, v in zip(names, macro, strict=True)),
-        *(
-            Score(label, name, value, wanted[label])
-            for label, ratios in by_type.items()
-            for name, value in zip(names, ratios, strict=True)
-        ),
-    ]
-
-
-def _ratios(right: int, given: int, wanted: int) -> tuple[float, float, float]:
-    """Precision, recall and F1."""
-    return (
-        right / given if given else 0.0,
-        right / wanted if wanted else 0.0,
-        2 * right / (given + wanted) if given + wanted else 0.0,
-    )
+    draws = draws or Draws.none(len(gold))
+    met = {span.label for side in (gold, predicted) for spans in side for span in spans}
+    every = [*labels, *sorted(met - set(labels))]
+    code = {label: number for number, label in enumerate(every)}
+    counts = np.zeros((3, len(gold), len(every)))  # right, given, wanted
+    for item, (true, said) in enumerate(zip(gold, predicted, strict=True)):
+        for count, spans in zip(counts, (set(true) & set(said), set(said), set(true)), strict=True):
+            for span in spans:
+                count[item, code[span.label]] += 1
+    right, given, wanted = counts
+    found = _Counts.of(right, given, wanted, draws)
+    return [*found.averages(len(gold)), *found.by_label(every)]
 
 
 def answer_scores(
-    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], types: Sequence[str | None]
+    gold: Sequence[Sequence[str]],
+    predicted: Sequence[Sequence[str]],
+    types: Sequence[str | None],
+    draws: Draws | None = None,
 ) -> list[Score]:
     """Exact match and F1 of answers, over all questions and by type of question.
 
@@ -108,18 +175,24 @@ def answer_scores(
         gold: texts of each question's answers; none where the text has no answer.
         predicted: texts of what was predicted.
         types: type of each question, where the standard has types.
+        draws: resampled questions; None for values without intervals.
     """
+    draws = draws or Draws.none(len(gold))
     pairs = zip(gold, predicted, strict=True)
-    found = [_answer(true, said[0] if said else "") for true, said in pairs]
+    found = np.array([_answer(true, said[0] if said else "") for true, said in pairs])
     groups: dict[str, list[int]] = {"all": list(range(len(gold)))}
     for number, type_ in enumerate(types):
         if type_ is not None:
             groups.setdefault(type_, []).append(number)
-    return [
-        Score(label, metric, float(np.mean([found[n][place] for n in rows])), len(rows))
-        for label, rows in groups.items()
-        for place, metric in enumerate(("exact_match", "f1"))
-    ]
+    scores = []
+    for label, rows in groups.items():
+        chosen = np.zeros((len(gold), 1))
+        chosen[rows] = 1.0
+        sums = draws.sums(np.concatenate([chosen, chosen * found], axis=1))
+        for place, metric in enumerate(("exact_match", "f1")):
+            mean = ratio(sums[:, 1 + place], sums[:, 0], np.nan)
+            scores.append(Score(label, metric, mean, len(rows)))
+    return scores
 
 
 def _answer(gold: Sequence[str], predicted: str) -> tuple[float, float]:
@@ -154,24 +227,3 @@ def token_f1(gold: Sequence[str], predicted: Sequence[str]) -> float:
         return float(gold == predicted)
     common = (Counter(gold) & Counter(predicted)).total()
     return 2 * common / (len(gold) + len(predicted))
-
-
-def number_scores(gold: Iterable[float], predicted: Iterable[float]) -> list[Score]:
-    """Mean absolute error, root of the mean squared error, R2, Pearson's r and Spearman's rho, by
-    scikit-learn and SciPy. Where one side is constant the last three (R2 for gold alone) are
-    undefined and left out.
-    """
-    from scipy.stats import pearsonr, spearmanr
-    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
-
-    true, said = np.array(list(gold)), np.array(list(predicted))
-    scores = {
-        "mae": mean_absolute_error(true, said),
-        "rmse": root_mean_squared_error(true, said),
-    }
-    if np.ptp(true) > 0:
-        scores["r2"] = r2_score(true, said)
-        if np.ptp(said) > 0:
-            scores["pearson"] = pearsonr(true, said).statistic
-            scores["spearman"] = spearmanr(true, said).statistic
-    return [Score("all", name, float(value), len(true)) for name, value in scores.items()]

@@ -197,6 +197,14 @@ PREDICTIONS = pa.schema(
         *_targets("", "Gold"),
         *_targets("predicted_", "Predicted"),
         _field("question", pa.string(), "What is asked (question_answering)", nullable=True),
+        _field(
+            "probabilities",
+            pa.list_(pa.float32()),
+            "Probability of each label, in the label standard's order (classification, "
+            "multi_label)",
+            nullable=True,
+        ),
+        _field("model", pa.string(), "Which baseline; null for the vertical's model", True),
     ]
 )
 
@@ -219,9 +227,16 @@ EVALUATION = pa.schema(
         _field("model", pa.string(), "finetuned, a baseline, or majority | mean"),
         _field("split", pa.string(), "validation | test"),
         _field("label", pa.string(), "A class or type, or `all`"),
-        _field("metric", pa.string(), "accuracy | precision | recall | f1 | rouge_l ..."),
+        _field(
+            "metric",
+            pa.string(),
+            "accuracy | f1_macro | rouge_l ...; <metric>_gain | <metric>_gain_p | mcnemar_p",
+        ),
         _field("value", pa.float64(), "0 to 1; errors in the value's own unit; perplexity"),
+        _field("low", pa.float64(), "Lower end of the 95 % bootstrap interval", nullable=True),
+        _field("high", pa.float64(), "Upper end of the 95 % bootstrap interval", nullable=True),
         _field("support", pa.int64(), "Items, spans or questions it was computed on"),
+        _field("against", pa.string(), "Of a gain: the model that it is over", nullable=True),
     ]
 )
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from vertical_assets.batching import in_order
@@ -24,6 +25,7 @@ from vertical_assets.training.classification import predict_probabilities
 from vertical_assets.training.finetuning import model_inputs, unpadded
 from vertical_assets.training.modules.data import Inputs, VectorSource, inputs_of
 from vertical_assets.training.modules.model import MODEL_TYPE, VerticalModel
+from vertical_assets.training.predictions import predictions_of, predictions_table
 
 FEATURES = "features"  # folder of a checkpoint: the features that its modules read
 # Module and class of each feature; loaded only where a model reads it.
@@ -78,6 +80,19 @@ def predict(
     model, inputs = _opened(checkpoint, texts, questions, sources)
     logits = outputs(model, inputs, budget)
     return answers_of(kind, labels, logits, inputs.windows, len(texts), model.chain)
+
+
+def predicted_table(checkpoint: Path, held: pa.Table, spec: VerticalSpec) -> pa.Table:
+    """PREDICTIONS of LABELED items, of every kind of task; arguments as in `predict`."""
+    kind, texts = spec.task.kind, held["text"].to_pylist()
+    if kind in ("classification", "multi_label"):
+        found = label_probabilities(checkpoint, texts, spec)
+        return predictions_table(held, found, spec.labels, kind)
+    questions = held["question"].to_pylist() if kind == "question_answering" else None
+    answers = predict(checkpoint, texts, spec, questions)
+    return predictions_of(
+        held, kind, [each.target for each in answers], [each.confidence for each in answers]
+    )
 
 
 def label_probabilities(

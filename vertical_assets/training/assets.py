@@ -390,27 +390,22 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             STAGE,
             "baselines",
             version=VERSION,
-            reads=["task", "language"],
+            reads=["task", "language", "evaluate.xgboost", "seed"],
             kinds={"scikitlearn", "parquet"},
         ),
         ins={"labeled_set": dg.AssetIn(key["labeled_set"])},
     )
     def baselines(labeled_set: Table):
-        """What a model without a network, by the kind of the task, says about the held-out items
+        """What models without a network, by the kind of the task, say about the held-out items
         (SPEC E4).
         """
         from vertical_assets.labels.splits import TRAIN, held_out, items_of
         from vertical_assets.store.contracts import PREDICTIONS
         from vertical_assets.store.tables import stage_table
-        from vertical_assets.training.baselines.baseline import baseline_predictions
-        from vertical_assets.training.predictions import predictions_of
+        from vertical_assets.training.baselines.tables import baselines_table
 
         labeled = labeled_set.read()
-        train_set, held = items_of(labeled, TRAIN), held_out(labeled)
-        predicted, confidence = baseline_predictions(
-            train_set, held["text"].to_pylist(), held["question"].to_pylist(), spec
-        )
-        table = predictions_of(held, spec.task.kind, predicted, confidence)
+        table = baselines_table(items_of(labeled, TRAIN), held_out(labeled), spec)
         return stored(stage_table(store_root(), PREDICTIONS, table.to_batches(), spec.sensitive))
 
     return [*planning_assets(spec), pretrained_ckpt, finetuned_ckpt, baselines]

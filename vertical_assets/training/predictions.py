@@ -4,22 +4,45 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from vertical_assets.inference.answers import class_answers, label_answers
 from vertical_assets.labels.targets import COLUMN, Target, to_cell
 from vertical_assets.spec import TaskKind
 from vertical_assets.store.contracts import PREDICTIONS
 
 
 def predictions_table(
-    items: pa.Table, probabilities: np.ndarray, labels: Sequence[str]
+    items: pa.Table,
+    probabilities: np.ndarray,
+    labels: Sequence[str],
+    kind: TaskKind = "classification",
+    model: str | None = None,
 ) -> pa.Table:
-    """PREDICTIONS of LABELED items of a classification, from probabilities, items x labels."""
+    """PREDICTIONS of LABELED items of a classification or multi_label, from probabilities, items x
+    labels; `model` is the name of a baseline.
+    """
+    answers = (class_answers if kind == "classification" else label_answers)(probabilities, labels)
     return predictions_of(
         items,
-        "classification",
-        [labels[code] for code in probabilities.argmax(axis=1)],
-        probabilities.max(axis=1).astype(np.float64).tolist(),
+        kind,
+        [answer.target for answer in answers],
+        [answer.confidence for answer in answers],
+        probabilities,
+        model,
     )
+
+
+def probabilities_of(table: pa.Table, labels: Sequence[str]) -> np.ndarray | None:
+    """Probabilities of PREDICTIONS, items x labels; None where some are missing, or are of another
+    number of labels.
+    """
+    if "probabilities" not in table.column_names or table["probabilities"].null_count:
+        return None
+    rows = table["probabilities"].combine_chunks()
+    if pc.any(pc.not_equal(pc.list_value_length(rows), len(labels))).as_py():
+        return None
+    return rows.flatten().to_numpy().astype(np.float64).reshape(len(table), len(labels))
 
 
 def predictions_of(
@@ -27,6 +50,8 @@ def predictions_of(
     kind: TaskKind,
     predicted: Sequence[Target],
     confidence: Sequence[float | None],
+    probabilities: np.ndarray | None = None,
+    model: str | None = None,
 ) -> pa.Table:
     """PREDICTIONS of LABELED items.
 
@@ -36,6 +61,8 @@ def predictions_of(
         kind: of the task.
         predicted: a target per item.
         confidence: of each, 0 to 1; None where the model has none, as in regression.
+        probabilities: items x labels, where the model has them.
+        model: name of a baseline; None for the vertical's own model.
     """
     rows = len(items)
     name = "predicted" if kind == "classification" else f"predicted_{COLUMN[kind]}"
@@ -43,6 +70,11 @@ def predictions_of(
         column: items[column] for column in PREDICTIONS.names if column in items.column_names
     }
     columns["confidence"] = pa.array(confidence, pa.float64())
+    if probabilities is not None:
+        kept = PREDICTIONS.field("probabilities").type
+        columns["probabilities"] = pa.array(list(probabilities.astype(np.float32)), kept)
+    if model is not None:
+        columns["model"] = pa.array([model] * rows, pa.string())
     cells = [to_cell(each, kind) for each in predicted]
     columns[name] = pa.array(cells, PREDICTIONS.field(name).type)
     return pa.Table.from_arrays(

@@ -1,23 +1,19 @@
-"""Metrics of generated text: ROUGE-L, BLEU, chrF and perplexity, as rows of EVALUATION (SPEC E2).
+"""Metrics of generated text: ROUGE-1, -2 and -L, BLEU, chrF and perplexity (SPEC E2).
 
-ROUGE-L is our own: rouge-score drops every character that is no Latin letter or digit, so that
+ROUGE is our own: rouge-score drops every character that is no Latin letter or digit, so that
 Chinese answers score 0. BLEU and chrF are sacrebleu's.
 """
 
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from vertical_assets.store.contracts import EVALUATION
-
-FINETUNED, BASELINE = "finetuned", "nearest_prompt"
-MAIN = "rouge_l"
-ROUNDS = 1000  # of the bootstrap
+from vertical_assets.evaluation.resampling import Draws, ratio
+from vertical_assets.evaluation.scores import Score
 
 _WORD = re.compile(r"\w+")
 
@@ -54,57 +50,17 @@ def rouge_l(reference: str, generated: str, spaced: bool) -> float:
     return 2 * common / (len(wanted) + len(said)) if common else 0.0
 
 
-def bleu_tokenizer(language: str) -> str:
-    """sacrebleu's tokenizer for a language; 13a is that of NIST's mteval-v13a (SPEC E2)."""
-    return {"zh": "zh", "ja": "char", "ko": "char"}.get(language, "13a")
-
-
-def generation_rows(
-    model: str, split: str, answers: pa.Table, language: str, spaced: bool
-) -> list[dict[str, Any]]:
-    """ROUGE-L (mean over answers), BLEU, chrF and, where likelihoods are known, perplexity; of all
-    answers, and of each type of question. BLEU and chrF are of the whole, as shares of 1.
-
-    Args:
-        model: name of who answered.
-        split: whose items these are.
-        answers: GENERATED.
-        language: of the answers.
-        spaced: whether the language has spaces between words; ROUGE-L compares words there, else
-            characters.
+def rouge_n(reference: str, generated: str, spaced: bool, n: int) -> float:
+    """ROUGE-N of one answer: the F-measure of its n-grams (the same, section 2; an n-gram counts as
+    often as both have it).
     """
-    from sacrebleu.metrics import BLEU, CHRF
+    wanted, said = (_ngrams(units_of(text, spaced), n) for text in (reference, generated))
+    common = (wanted & said).total()
+    return 2 * common / (wanted.total() + said.total()) if common else 0.0
 
-    scores = np.array(rouge_scores(answers, spaced))
-    labels = answers["label"].to_pylist()
-    reference, generated = (answers[name].to_pylist() for name in ("reference", "generated"))
-    nats, tokens = (answers[name].to_pylist() for name in ("nats", "tokens"))
-    rows: list[dict[str, Any]] = []
-    for label in ["all", *sorted({label for label in labels if label})]:
-        chosen = [n for n, own in enumerate(labels) if label in ("all", own)]
-        said, wanted = ([texts[n] for n in chosen] for texts in (generated, reference))
-        bleu = BLEU(tokenize=bleu_tokenizer(language)).corpus_score(said, [wanted])
-        values = {
-            "rouge_l": float(scores[chosen].mean()),
-            "bleu": bleu.score / 100,
-            "chrf": CHRF().corpus_score(said, [wanted]).score / 100,
-        }
-        known = [n for n in chosen if tokens[n]]
-        if known:
-            total = sum(nats[n] for n in known) / sum(tokens[n] for n in known)
-            values["perplexity"] = math.exp(total)
-        rows += [
-            {
-                "model": model,
-                "split": split,
-                "label": label,
-                "metric": metric,
-                "value": value,
-                "support": len(known if metric == "perplexity" else chosen),
-            }
-            for metric, value in values.items()
-        ]
-    return rows
+
+def _ngrams(units: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
+    return Counter(zip(*(units[place:] for place in range(n)), strict=False))
 
 
 def rouge_scores(answers: pa.Table, spaced: bool) -> list[float]:
@@ -113,23 +69,78 @@ def rouge_scores(answers: pa.Table, spaced: bool) -> list[float]:
     return [rouge_l(wanted, said, spaced) for wanted, said in pairs]
 
 
-def report_of(by_model: Mapping[str, pa.Table], language: str, spaced: bool) -> pa.Table:
-    """EVALUATION of several GENERATED tables of the same items, by model and split."""
-    rows: list[dict[str, Any]] = []
-    for model, table in by_model.items():
-        for split in sorted(set(table["split"].to_pylist())):
-            chosen = table.filter(pc.equal(table["split"], split))
-            rows += generation_rows(model, split, chosen, language, spaced)
-    return pa.Table.from_pylist(rows, EVALUATION)
+def bleu_tokenizer(language: str) -> str:
+    """sacrebleu's tokenizer for a language; 13a is that of NIST's mteval-v13a (SPEC E2)."""
+    return {"zh": "zh", "ja": "char", "ko": "char"}.get(language, "13a")
 
 
-def gain_interval(
-    ours: Sequence[float], theirs: Sequence[float], seed: int
-) -> tuple[float, float, float]:
-    """(mean gain, low, high): the 95 % interval of a paired bootstrap over the items (Koehn 2004,
-    "Statistical Significance Tests for Machine Translation Evaluation").
+def generation_scores(
+    answers: pa.Table, language: str, spaced: bool, draws: Draws | None = None
+) -> list[Score]:
+    """ROUGE-L, -1 and -2 (means over answers), BLEU, chrF and, where likelihoods are known,
+    perplexity; of all answers, and of each type of question. BLEU and chrF are of the whole, as
+    shares of 1.
+
+    Args:
+        answers: GENERATED.
+        language: of the answers.
+        spaced: whether the language has spaces between words; ROUGE compares words there, else
+            characters.
+        draws: resampled answers; None for values without intervals.
     """
-    gains = np.asarray(ours) - np.asarray(theirs)
-    draws = np.random.default_rng(seed).integers(len(gains), size=(ROUNDS, len(gains)))
-    low, high = np.quantile(gains[draws].mean(axis=1), (0.025, 0.975))
-    return float(gains.mean()), float(low), float(high)
+    from sacrebleu.metrics import BLEU, CHRF
+
+    draws = draws or Draws.none(len(answers))
+    labels = answers["label"].to_pylist()
+    reference, generated = (answers[name].to_pylist() for name in ("reference", "generated"))
+    pairs = list(zip(reference, generated, strict=True))
+    rouge = [
+        [rouge_l(a, b, spaced), rouge_n(a, b, spaced, 1), rouge_n(a, b, spaced, 2)]
+        for a, b in pairs
+    ]
+    nats, tokens = (
+        np.array(answers[name].to_pylist(), float).reshape(-1, 1) for name in ("nats", "tokens")
+    )
+    known = np.nan_to_num(tokens) > 0
+    likelihood = np.where(known, np.concatenate([nats, tokens], axis=1), 0.0)
+    bleu, chrf = BLEU(tokenize=bleu_tokenizer(language)), CHRF()
+    parts = {
+        "rouge": np.array(rouge).reshape(len(answers), 3),
+        "bleu": _statistics(bleu, generated, reference),
+        "chrf": _statistics(chrf, generated, reference),
+        "likelihood": likelihood,
+    }
+    scores: list[Score] = []
+    for label in ["all", *sorted({label for label in labels if label})]:
+        chosen = np.array([[label in ("all", own)] for own in labels], float)
+        items = draws.sums(chosen)[:, 0]
+        sums = {name: draws.sums(chosen * part) for name, part in parts.items()}
+        mean = ratio(sums["rouge"], items[:, None], np.nan)
+        nats_each = ratio(sums["likelihood"][:, 0], sums["likelihood"][:, 1], np.nan)
+        values = {
+            "rouge_l": (mean[:, 0], items),
+            "rouge_1": (mean[:, 1], items),
+            "rouge_2": (mean[:, 2], items),
+            "bleu": (_corpus_scores(bleu, sums["bleu"]), items),
+            "chrf": (_corpus_scores(chrf, sums["chrf"]), items),
+            "perplexity": (np.exp(nats_each), (chosen * known).sum(axis=0)),
+        }
+        scores += [
+            Score(label, metric, np.where(items > 0, rounds, np.nan), int(support[0]))
+            for metric, (rounds, support) in values.items()
+            if np.isfinite(rounds[0])
+        ]
+    return scores
+
+
+def _statistics(metric: Any, generated: Sequence[str], reference: Sequence[str]) -> np.ndarray:
+    """Answers x counts, whose sums are what a sacrebleu metric is made from. sacrebleu's own
+    bootstrap takes its seed from the environment and tells no interval of two models' difference.
+    """
+    return np.array(metric._extract_corpus_statistics(generated, [reference]), float)
+
+
+def _corpus_scores(metric: Any, sums: np.ndarray) -> np.ndarray:
+    """A sacrebleu metric of each row of sums, as a share of 1."""
+    rows = np.rint(sums).astype(int).tolist()
+    return np.array([metric._compute_score_from_stats(row).score / 100 for row in rows])

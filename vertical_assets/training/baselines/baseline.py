@@ -7,6 +7,8 @@
 | entities | a dictionary of the training spans, see `dictionary` |
 | question_answering | the phrase that is most like the question, see `overlap` |
 | regression | ridge regression on TF-IDF |
+
+Beside it, of labels and numbers, gradient-boosted trees, see `boosting`.
 """
 
 from collections.abc import Sequence
@@ -25,8 +27,19 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 MIN_DOCUMENTS = 2  # an n-gram seen once can't help on other texts
-CHOSEN_FROM = 0.5  # probability from which a label is given
 RIDGE = 1.0  # scikit-learn's default penalty
+
+
+def baseline_probabilities(train_set: Items, texts: list[str], spec: VerticalSpec) -> np.ndarray:
+    """Probabilities, texts x labels, by the baseline of a classification or multi_label.
+
+    Args:
+        train_set: what it learns from.
+        texts: to be predicted.
+        spec: sections `task`, `language`.
+    """
+    by_kind = {"classification": tfidf_logistic_regression, "multi_label": tfidf_one_vs_rest}
+    return by_kind[spec.task.kind](train_set.texts, train_set.labels, texts, spec)
 
 
 def baseline_predictions(
@@ -35,7 +48,7 @@ def baseline_predictions(
     questions: list[str] | None,
     spec: VerticalSpec,
 ) -> tuple[list[Target], list[float | None]]:
-    """What the baseline of the task's kind says about texts, and how surely.
+    """What the baseline of spans, answers or numbers says about texts, and how surely.
 
     Args:
         train_set: what it learns from.
@@ -44,18 +57,6 @@ def baseline_predictions(
         spec: sections `task`, `language`.
     """
     kind = spec.task.kind
-    if kind == "classification":
-        found = tfidf_logistic_regression(train_set.texts, train_set.labels, texts, spec)
-        labels = [spec.labels[code] for code in found.argmax(axis=1)]
-        return list(labels), found.max(axis=1).tolist()
-    if kind == "multi_label":
-        found = tfidf_one_vs_rest(train_set.texts, train_set.labels, texts, spec)
-        chosen = [
-            tuple(label for label, p in zip(spec.labels, row, strict=True) if p >= CHOSEN_FROM)
-            for row in found
-        ]
-        # Of a set, the probability of its least sure decision.
-        return list(chosen), np.maximum(found, 1 - found).min(axis=1).tolist()
     if kind == "regression":
         numbers = tfidf_ridge(train_set.texts, train_set.labels, texts, spec)
         return list(numbers), [None] * len(texts)

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 
 from vertical_assets.evaluation.scores import span_scores
+from vertical_assets.inference.answers import label_answers
 from vertical_assets.labels.splits import Items
 from vertical_assets.labels.targets import Span
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.training.baselines.baseline import baseline_predictions
+from vertical_assets.training.baselines.baseline import (
+    baseline_predictions,
+    baseline_probabilities,
+)
 from vertical_assets.training.baselines.dictionary import SpanDictionary
 from vertical_assets.training.baselines.overlap import phrases
 from vertical_assets_tests.bc5cdr import bc5cdr, documents
@@ -58,14 +62,16 @@ def test_chinese_entries_need_no_spaces() -> None:
 WORDS = {"price": "cheap price money", "taste": "sweet taste sugar", "service": "waiter service"}
 
 
+LABEL_SETS = [("price",), ("taste",), ("price", "taste"), ()] * 12
+SET_TEXTS = [" ".join(["the", *(WORDS[label] for label in each)]) for each in LABEL_SETS]
+
+
 def test_one_regression_a_label() -> None:
     spec = spec_of("multi_label")
-    labels = [("price",), ("taste",), ("price", "taste"), ()] * 12
-    texts = [" ".join(["the", *(WORDS[label] for label in each)]) for each in labels]
-    train = Items(texts, labels, texts)
-    found, confidence = baseline_predictions(train, texts[:4], None, spec)
-    assert found == labels[:4]
-    assert all(0.5 <= (sure or 0) <= 1 for sure in confidence)
+    train = Items(SET_TEXTS, LABEL_SETS, SET_TEXTS)
+    answers = label_answers(baseline_probabilities(train, SET_TEXTS[:4], spec), spec.labels)
+    assert [answer.target for answer in answers] == LABEL_SETS[:4]
+    assert all(0.5 <= (answer.confidence or 0) <= 1 for answer in answers)
 
 
 def test_ridge_follows_the_words_and_stays_in_range() -> None:

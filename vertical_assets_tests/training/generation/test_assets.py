@@ -97,9 +97,9 @@ def test_from_pairs_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     report = {
         (row["model"], row["metric"])
         for row in table("eval_report").read().to_pylist()
-        if (row["split"], row["label"]) == ("test", "all")
+        if (row["split"], row["label"], row["against"]) == ("test", "all", None)
     }
-    text = {"rouge_l", "bleu", "chrf"}
+    text = {"rouge_l", "rouge_1", "rouge_2", "bleu", "chrf"}
     assert report == {
         *(("finetuned", metric) for metric in (*text, "perplexity")),
         *(("nearest_prompt", metric) for metric in text),
