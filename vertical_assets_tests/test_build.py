@@ -142,6 +142,10 @@ def test_editing_the_learning_rate_rebuilds_the_classifier_and_what_depends_on_i
         "finetuned_ckpt",
         "predictions",
         "eval_report",
+        "slices",
+        "errors",
+        "relabel_queue",
+        "error_report",
         "quantized_artifact",
     }
     assert "configuration or code changed" in result.stdout

@@ -1,7 +1,8 @@
-"""Assets of evaluation: predictions -> eval_report."""
+"""Assets of evaluation: predictions -> eval_report, slices, errors, relabel_queue, error_report."""
 
 import dagster as dg
 
+from vertical_assets.evaluation.errors.assets import build_assets as build_errors
 from vertical_assets.evaluation.generation.assets import build_assets as build_generation
 from vertical_assets.evaluation.names import FINETUNED, MAIN_METRIC, TITLES
 from vertical_assets.spec import VerticalSpec
@@ -148,4 +149,4 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             },
         )
 
-    return [predictions, eval_report]
+    return [predictions, eval_report, *build_errors(spec, STAGE)]

@@ -85,6 +85,8 @@ _FOR_ENCODERS = (
     "processes",
     "search",
     "agreement",
+    "evaluate.slices",
+    "evaluate.errors",
     "quantize",
     "pretrain.mask",
     "pretrain.freeze_layers",

@@ -240,6 +240,59 @@ EVALUATION = pa.schema(
     ]
 )
 
+SLICES = pa.schema(
+    [
+        _field("split", pa.string(), "validation | test"),
+        _field("dimension", pa.string(), "all | length | source | class | terms | question_type"),
+        _field("slice", pa.string(), "Which items"),
+        _field("items", pa.int64(), "How many; of a label among several, those it was said of"),
+        _field("groups", pa.int64(), "How many groups they are of; each is drawn as a whole"),
+        _field("metric", pa.string(), "accuracy | f1_micro | f1 | mae, by the task's kind"),
+        _field("value", pa.float64(), "Of these items"),
+        _field("low", pa.float64(), "Lower end of the 95 % interval"),
+        _field("high", pa.float64(), "Upper end of the 95 % interval"),
+        _field("overall", pa.float64(), "The same of all items of the split"),
+        _field("drop", pa.float64(), "How much worse than overall; of mae, as a share of it"),
+        _field("least_drop", pa.float64(), "The same at the better end of the interval"),
+    ]
+)
+
+ERRORS = pa.schema(
+    [
+        _field("item_id", pa.string(), "The item"),
+        _field("split", pa.string(), "validation | test"),
+        _field("source", pa.string(), "Source of its document"),
+        _field("text", pa.string(), "Its text"),
+        _field("question", pa.string(), "What is asked (question_answering)", nullable=True),
+        _field("label", pa.string(), "Gold target, in words"),
+        _field("predicted", pa.string(), "What the model said, in words"),
+        _field("confidence", pa.float64(), "Probability of what is predicted", nullable=True),
+        _field("size", pa.float64(), "What errors are ordered by: confidence, or distance"),
+        _field("nearest_id", pa.string(), "The training item most like it", nullable=True),
+        _field("nearest_text", pa.string(), "Its text", nullable=True),
+        _field("nearest_label", pa.string(), "Its gold target, in words", nullable=True),
+        _field("similarity", pa.float64(), "Cosine of the model's embeddings", nullable=True),
+    ]
+)
+
+RELABEL_QUEUE = pa.schema(
+    [
+        _field("item_id", pa.string(), "The document's doc_id"),
+        _field("question", pa.string(), "What is asked (question_answering)", nullable=True),
+        _field("split", pa.string(), "train | validation | test"),
+        _field(
+            "reasons",
+            pa.list_(pa.string()),
+            "label_error (confident learning) | confident_error | far_off | outlier",
+        ),
+        _field("score", pa.float64(), "Sum of the reasons' scores, each 0 to 1; most urgent first"),
+        _field("label", pa.string(), "Gold label; of other kinds of task, the target as JSON"),
+        _field("predicted", pa.string(), "What the model said, in the same form", nullable=True),
+        _field("confidence", pa.float64(), "Probability of what is predicted", nullable=True),
+        _field("text", pa.string(), "The text"),
+    ]
+)
+
 SPOT_CHECK = pa.schema(
     [
         _field("doc_id", pa.string(), "The sampled document"),
