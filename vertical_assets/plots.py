@@ -74,7 +74,14 @@ def curves(
     figure = _figure()
     axes = figure.subplots()
     for number, (name, (x, y)) in enumerate(lines.items()):
-        axes.plot(x, y, label=name, color=_COLOURS[number % 4], marker="o" if len(x) < 30 else None)
+        axes.plot(
+            x,
+            y,
+            label=name,
+            color=_COLOURS[number % 4],
+            linestyle="-" if number < 4 else "--",  # colours come again
+            marker="o" if len(x) < 30 else None,
+        )
     axes.set(xlabel=x_label, ylabel=y_label)
     axes.legend()
     return _png(figure)

@@ -192,6 +192,7 @@ def tiny(**changes: Any) -> dict[str, Any]:
             "warmup": 0.06,
             "dropout": 0.0,
         },
+        "evaluate": {"robustness": {"items": 20, "levels": [0.1], "epsilons": [0.1]}},
         "quantize": {"calibration_texts": 30, "max_f1_drop": 0.05},
     }
     return {**attributes, **changes}

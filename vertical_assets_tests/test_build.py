@@ -146,6 +146,7 @@ def test_editing_the_learning_rate_rebuilds_the_classifier_and_what_depends_on_i
         "errors",
         "relabel_queue",
         "error_report",
+        "robustness_report",
         "quantized_artifact",
     }
     assert "configuration or code changed" in result.stdout

@@ -53,6 +53,8 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
         ("model.fusion", "weighted_sum", ["model.modules has one", "remove model.fusion"]),
         ("evaluate.xgboost", {"trees": 9}, ["trees", "Extra inputs are not permitted"]),
         ("evaluate.xgboost.rounds", 0, ["rounds", "greater than 0"]),
+        ("evaluate.robustness", {"levels": [0.2]}, ["levels lacks 0.10", "add it"]),
+        ("evaluate.robustness", {"fgsm_epsilon": 0.3}, ["none of epsilons", "add it"]),
         ("model.window_overlap", 20, ["more than a quarter of model.max_tokens (32)", "lower it"]),
     ],
 )

@@ -5,6 +5,7 @@ import dagster as dg
 from vertical_assets.evaluation.errors.assets import build_assets as build_errors
 from vertical_assets.evaluation.generation.assets import build_assets as build_generation
 from vertical_assets.evaluation.names import FINETUNED, MAIN_METRIC, TITLES
+from vertical_assets.evaluation.robustness.assets import build_assets as build_robustness
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import check, markdown_table, picture, stored
@@ -149,4 +150,4 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             },
         )
 
-    return [predictions, eval_report, *build_errors(spec, STAGE)]
+    return [predictions, eval_report, *build_errors(spec, STAGE), *build_robustness(spec, STAGE)]

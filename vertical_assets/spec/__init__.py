@@ -87,6 +87,7 @@ _FOR_ENCODERS = (
     "agreement",
     "evaluate.slices",
     "evaluate.errors",
+    "evaluate.robustness",
     "quantize",
     "pretrain.mask",
     "pretrain.freeze_layers",

@@ -1,10 +1,12 @@
 """Spec of evaluation: what counts as good (SPEC E1-E6, T12)."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vertical_assets.spec.section import Fraction, Positive, Strict
+
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 class XGBoost(Strict):
@@ -48,6 +50,42 @@ class Errors(Strict):
     )
 
 
+class Robustness(Strict):
+    """Noise in the text and FGSM on its embeddings (SPEC E5, E6)."""
+
+    YARDSTICK: ClassVar[float] = 0.20  # a drop that warns where no bar is set
+
+    items: Positive = Field(default=500, description="Items of the test set that are sampled.")
+    levels: tuple[Share, ...] = Field(
+        default=(0.05, 0.10, 0.20, 0.30),
+        description="Shares of the characters that are edited; 0.10 is what is judged (E5).",
+    )
+    epsilons: tuple[Share, ...] = Field(
+        default=(0.05, 0.10, 0.20, 0.40),
+        description="Steps of FGSM as shares of an embedding's length (E6).",
+    )
+    fgsm_epsilon: Share = Field(default=0.10, description="The step that is judged.")
+    max_drop: Fraction | None = Field(
+        default=None,
+        description="Bar of the main metric's worst drop at 10 % random noise; without one a drop "
+        "above 0.20 warns, since the specification names none.",
+    )
+    max_fgsm_drop: Fraction | None = Field(
+        default=None, description="The same under FGSM at fgsm_epsilon."
+    )
+
+    @model_validator(mode="after")
+    def _judged_is_measured(self) -> Self:
+        if 0.10 not in self.levels:
+            raise ValueError("evaluate.robustness.levels lacks 0.10, which is judged (E5); add it")
+        if self.fgsm_epsilon not in self.epsilons:
+            raise ValueError(
+                f"evaluate.robustness.fgsm_epsilon ({self.fgsm_epsilon}) is none of epsilons; "
+                "add it there"
+            )
+        return self
+
+
 class Evaluate(Strict):
     """What counts as good (SPEC E1, E2)."""
 
@@ -58,3 +96,4 @@ class Evaluate(Strict):
     )
     slices: Slices = Slices()
     errors: Errors = Errors()
+    robustness: Robustness = Robustness()

@@ -293,6 +293,22 @@ RELABEL_QUEUE = pa.schema(
     ]
 )
 
+ROBUSTNESS = pa.schema(
+    [
+        _field("attack", pa.string(), "none, a kind of noise, or fgsm"),
+        _field("level", pa.float64(), "Share of edited characters; epsilon of FGSM", True),
+        _field("metric", pa.string(), "The kind's main metric"),
+        _field("score", pa.float64(), "Its value", nullable=True),
+        _field("low", pa.float64(), "Lower end of the 95 % bootstrap interval", nullable=True),
+        _field("high", pa.float64(), "Upper end of the 95 % bootstrap interval", nullable=True),
+        _field("drop", pa.float64(), "What it is below the untouched texts'", nullable=True),
+        _field("drop_low", pa.float64(), "Lower end of its paired 95 % interval", nullable=True),
+        _field("drop_high", pa.float64(), "Upper end of its paired 95 % interval", nullable=True),
+        _field("items", pa.int64(), "Items of the sample"),
+        _field("note", pa.string(), "Why it is not measured", nullable=True),
+    ]
+)
+
 SPOT_CHECK = pa.schema(
     [
         _field("doc_id", pa.string(), "The sampled document"),

@@ -1,0 +1,235 @@
+"""The robustness report: one sample of the test set under every attack and level, and its gates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from vertical_assets.evaluation.gates import Gate
+from vertical_assets.evaluation.names import MAIN_METRIC, TITLES
+from vertical_assets.evaluation.robustness.noise import (
+    OF_LANGUAGE,
+    RANDOM,
+    Noise,
+    Noised,
+    NoiseError,
+    alphabet_of,
+)
+from vertical_assets.evaluation.scores import answer_tokens, token_f1
+from vertical_assets.labels.targets import SPAN_KINDS, targets_of
+from vertical_assets.spec import TaskKind, VerticalSpec
+from vertical_assets.store.contracts import ROBUSTNESS
+
+FGSM, CLEAN = "fgsm", "none"
+ROUNDS = 1000  # of the bootstrap
+EXAMPLES = 3  # texts that are shown
+
+
+@dataclass
+class Measured:
+    """ROBUSTNESS, and examples of noised texts for the page."""
+
+    table: pa.Table
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+
+def sample_of(items: pa.Table, most: int, seed: int) -> pa.Table:
+    """At most so many rows, by a hash of their ids: the same ones whatever the order."""
+    hashes = [
+        xxhash.xxh3_64_intdigest(f"{seed}\0{i}".encode()) for i in items["item_id"].to_pylist()
+    ]
+    return items.take(np.sort(np.argsort(np.array(hashes, np.uint64), kind="stable")[:most]))
+
+
+def statistics(
+    kind: TaskKind, gold: Sequence[Any], said: Sequence[Any], labels: Sequence[str]
+) -> np.ndarray:
+    """What the main metric is a function of the sums of: items x statistics."""
+    if kind == "regression":
+        true, given = np.array(gold, float), np.array(said, float)
+        return np.stack([np.ones_like(true), true, true**2, (true - given) ** 2], axis=1)
+    if kind == "question_answering":  # texts of answers
+        return np.array([[1.0, _answer_f1(g, s)] for g, s in zip(gold, said, strict=True)])
+    sets = [[{e} if isinstance(e, str) else set(e) for e in side] for side in (gold, said)]
+    if kind == "entities":
+        return np.array([[len(g & s), len(s), len(g)] for g, s in zip(*sets, strict=True)], float)
+    hot = [np.array([[x in e for x in labels] for e in side], float) for side in sets]
+    return np.concatenate([hot[0] * hot[1], hot[1], hot[0]], axis=1)
+
+
+def _answer_f1(gold: Sequence[str], said: Sequence[str]) -> float:
+    given = answer_tokens(said[0] if said else "")
+    return max(token_f1(each, given) for each in [answer_tokens(g) for g in gold] or [[]])
+
+
+def main_metric(kind: TaskKind, sums: np.ndarray) -> np.ndarray:
+    """The kind's main metric (`names.MAIN_METRIC`) of sums, rounds x statistics."""
+    if kind == "regression":
+        items, total, squares, errors = sums.T
+        spread = squares - total**2 / items
+        return 1 - np.divide(errors, spread, out=np.full_like(errors, np.nan), where=spread > 1e-12)
+    if kind == "question_answering":
+        return sums[:, 1] / sums[:, 0]
+    right, given, wanted = np.split(sums, 3, axis=1)
+    both = given + wanted
+    f1 = np.divide(2 * right, both, out=np.zeros_like(both), where=both > 0)
+    return f1.sum(axis=1) / np.maximum((both > 0).sum(axis=1), 1)
+
+
+def measure(checkpoint: Path, tested: pa.Table, spec: VerticalSpec) -> Measured:
+    """ROBUSTNESS of a checkpoint on a sample of the test set.
+
+    Args:
+        checkpoint: directory of `finetuned_ckpt`.
+        tested: LABELED rows of the test split.
+        spec: sections `evaluate.robustness`, `language`, `model.max_tokens`, `seed`, `task`.
+    """
+    from vertical_assets.evaluation.robustness.fgsm import fgsm_answers
+    from vertical_assets.training.answering import predict
+
+    kind, settings = spec.task.kind, spec.evaluate.robustness
+    sample = sample_of(tested, settings.items, spec.seed)
+    texts, gold = sample["text"].to_pylist(), targets_of(sample, kind)
+    questions = sample["question"].to_pylist() if kind == "question_answering" else None
+    keys = sample["item_id"].to_pylist()
+    marked = gold if kind in SPAN_KINDS else [()] * len(texts)
+    alphabet = alphabet_of(texts)
+    versions: dict[tuple[str, float], list[Noised]] = {
+        (CLEAN, 0.0): [Noised(t, s, 0) for t, s in zip(texts, marked, strict=True)]
+    }
+    rows, examples = _Rows(spec, len(texts)), []
+    more = [OF_LANGUAGE[spec.language]] if spec.language in OF_LANGUAGE else []
+    for name in (*RANDOM, *more):
+        noise = Noise(name, alphabet, spec.seed)
+        try:
+            for level in settings.levels:
+                versions[name, level] = [
+                    noise.apply(text, level, key, spans)
+                    for text, key, spans in zip(texts, keys, marked, strict=True)
+                ]
+        except NoiseError as error:
+            rows.left_out(name, str(error))
+            continue
+        examples += [
+            {
+                "noise": name,
+                "level": level,
+                "text": texts[n],
+                "noised": versions[name, level][n].text,
+            }
+            for n in range(min(EXAMPLES, len(texts)))
+            for level in (0.10, max(settings.levels))
+        ]
+    flat = [each.text for version in versions.values() for each in version]
+    asked = None if questions is None else questions * len(versions)
+    answers = predict(checkpoint, flat, spec, asked)
+    for number, ((name, level), version) in enumerate(versions.items()):
+        said: list[Any] = [
+            a.target for a in answers[number * len(texts) : (number + 1) * len(texts)]
+        ]
+        wanted = [v.spans for v in version] if kind in SPAN_KINDS else gold
+        if kind == "question_answering":
+            wanted, said = (
+                [
+                    [v.text[s.start : s.end] for s in spans]
+                    for v, spans in zip(version, side, strict=True)
+                ]
+                for side in (wanted, said)
+            )
+        rows.add(name, level, wanted, said)
+    if kind == "question_answering":
+        rows.left_out(FGSM, "not applicable: question answering is measured under noise only")
+    else:
+        epsilons = (0.0, *settings.epsilons)
+        for epsilon, found in zip(
+            epsilons, fgsm_answers(checkpoint, texts, gold, spec, epsilons), strict=True
+        ):
+            rows.add(FGSM, epsilon, gold, [answer.target for answer in found])
+    return Measured(rows.table(), examples)
+
+
+class _Rows:
+    """Rows of ROBUSTNESS; every score and drop with the bootstrap of the same draws of items."""
+
+    def __init__(self, spec: VerticalSpec, items: int) -> None:
+        self.spec, self.items = spec, items
+        draws = np.random.default_rng(spec.seed).multinomial(
+            items, np.full(items, 1 / items), ROUNDS
+        )
+        self.weights = np.concatenate([np.ones((1, items)), draws])
+        self.rows: list[dict[str, Any]] = []
+        self.whole: dict[str, np.ndarray] = {}  # scores of the untouched texts
+
+    def add(self, attack: str, level: float, gold: Sequence[Any], said: Sequence[Any]) -> None:
+        """One attack at one level; the untouched texts, or epsilon 0, come first."""
+        kind = self.spec.task.kind
+        values = main_metric(kind, self.weights @ statistics(kind, gold, said, self.spec.labels))
+        if level == 0:
+            self.whole[attack] = values
+        drops = self.whole.get(attack, self.whole[CLEAN]) - values
+        low, high = _ends(values)
+        drop_low, drop_high = _ends(drops)
+        self.rows.append(
+            self._row(attack) | {
+                "level": level, "score": float(values[0]), "low": low, "high": high,
+                "drop": float(drops[0]), "drop_low": drop_low, "drop_high": drop_high,
+            }
+        )  # fmt: skip
+
+    def left_out(self, attack: str, why: str) -> None:
+        """An attack that is not measured."""
+        self.rows.append(self._row(attack) | {"note": why})
+
+    def _row(self, attack: str) -> dict[str, Any]:
+        metric = MAIN_METRIC[self.spec.task.kind]
+        return {"attack": attack, "metric": metric, "items": self.items}
+
+    def table(self) -> pa.Table:
+        return pa.Table.from_pylist(self.rows, ROBUSTNESS)
+
+
+def _ends(rounds: np.ndarray) -> tuple[float | None, float | None]:
+    """The 95 % percentile interval; rounds in which the metric is undefined are left out."""
+    known = rounds[1:][np.isfinite(rounds[1:])]
+    if not len(known):
+        return None, None
+    low, high = np.quantile(known, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def gates_of(report: pa.Table, spec: VerticalSpec) -> list[Gate]:
+    """The gates of `robustness_report`, from the report as it is stored.
+
+    A gate stops a release where the YAML sets its bar; the specification names none, so that by
+    default a drop above the yardstick only warns. What was not measured does not pass.
+    """
+    settings, title = spec.evaluate.robustness, TITLES[MAIN_METRIC[spec.task.kind]]
+    rows = report.to_pylist()
+
+    def gate(
+        name: str, attacks: Sequence[str], level: float, bar: float | None, usual: float
+    ) -> Gate:
+        found = {
+            r["attack"]: r["drop"] for r in rows if r["attack"] in attacks and r["level"] == level
+        }
+        lacking = [a for a in attacks if found.get(a) is None or not np.isfinite(found[a])]
+        limit = usual if bar is None else bar
+        if lacking:
+            notes = [r["note"] for r in rows if r["attack"] in lacking and r["note"]]
+            why = "; ".join(notes) or f"{', '.join(lacking)} at {level:g} was not measured"
+            return Gate(name, False, bar is not None, None, limit, why)
+        worst = max(found, key=lambda attack: found[attack])
+        drop = float(found[worst])
+        said = "the bar" if bar is not None else "a yardstick that stops no release"
+        why = f"{title} falls by {drop:.4f} under {worst} at {level:g}; {said} is {limit:g}"
+        return Gate(name, drop <= limit, bar is not None, drop, limit, why)
+
+    gates = [gate("noise_drop", RANDOM, 0.10, settings.max_drop, settings.YARDSTICK)]
+    if spec.task.kind != "question_answering":
+        level, bar = settings.fgsm_epsilon, settings.max_fgsm_drop
+        gates.append(gate("fgsm_drop", (FGSM,), level, bar, settings.YARDSTICK))
+    return gates
