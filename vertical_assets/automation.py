@@ -96,7 +96,9 @@ def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
 
 
 def source_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
-    """Notices changed source and label files, so that what they feed shows as unsynced."""
+    """Notices changed files of sources, labels, verdicts and tasks, so that what they feed shows as
+    unsynced.
+    """
 
     @dg.sensor(
         name=f"{spec.name}_sources",
@@ -114,9 +116,10 @@ def source_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
 
 
 def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[dg.AssetObservation]:
-    """Observations of source and label files whose content is not the one last seen."""
-    from vertical_assets.corpus.reading.sources import fingerprints
+    """Observations of the watched files whose content is not the one last seen."""
+    from vertical_assets.corpus.reading.sources import drop_folder, fingerprints
     from vertical_assets.corpus.review.verdicts import verdict_fingerprint
+    from vertical_assets.evaluation.instruction.tasks import task_fingerprint
     from vertical_assets.labels.annotations import label_fingerprint
 
     found = {
@@ -126,6 +129,10 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
     found[(dg.AssetKey([spec.name, "verdict_files"]), ALL_FILES)] = verdict_fingerprint(spec)
     if spec.annotation.path is not None:
         found[(dg.AssetKey([spec.name, "label_files"]), ALL_FILES)] = label_fingerprint(spec)
+    if spec.evaluate.instruction is not None:
+        found[(dg.AssetKey([spec.name, "instruction_files"]), ALL_FILES)] = task_fingerprint(
+            drop_folder(spec.name) / spec.evaluate.instruction.path
+        )
     for (key, partition), version in found.items():
         record = instance.get_latest_data_version_record(
             key, is_source=True, partition_key=partition

@@ -11,7 +11,7 @@ from vertical_assets.building import Target, next_batch
 from vertical_assets.defs.resources import defs as resources
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.vertical import build_definitions
-from vertical_assets_tests.conftest import tiny
+from vertical_assets_tests.conftest import tiny, tiny_generation
 
 SPEC = VerticalSpec(**tiny())
 
@@ -31,9 +31,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def tick(instance: dg.DagsterInstance) -> dict[str, str]:
+def tick(instance: dg.DagsterInstance, spec: VerticalSpec = SPEC) -> dict[str, str]:
     """Runs the sensor once; returns partition -> data version of what it observed."""
-    result = source_sensor(SPEC)(dg.build_sensor_context(instance=instance))
+    result = source_sensor(spec)(dg.build_sensor_context(instance=instance))
     if isinstance(result, dg.SkipReason):
         return {}
     assert isinstance(result, dg.SensorResult)
@@ -55,6 +55,19 @@ def test_the_sensor_reports_changed_files_once(folder: Path, instance: dg.Dagste
     assert second["second"] != first["second"]
     (folder / "second.jsonl").unlink()
     assert tick(instance) == {"second": "missing"}
+
+
+def test_the_sensor_watches_the_tasks_of_a_decoder(
+    folder: Path, instance: dg.DagsterInstance
+) -> None:
+    spec = VerticalSpec(**tiny_generation(evaluate={"instruction": {"path": "tasks.txt"}}))
+    tick(instance, spec)
+    (folder / "tasks.txt").write_text("{}\n")
+    (changed,) = tick(instance, spec).values()
+    assert changed != "missing"
+    key = dg.AssetKey(["tiny", "instruction_files"])
+    assert instance.get_latest_data_version_record(key, is_source=True) is not None
+    assert tick(instance, spec) == {}
 
 
 def test_the_sensor_is_on_by_default() -> None:

@@ -4,6 +4,7 @@ import dagster as dg
 
 from vertical_assets.evaluation.errors.assets import build_assets as build_errors
 from vertical_assets.evaluation.generation.assets import build_assets as build_generation
+from vertical_assets.evaluation.instruction.assets import build_assets as build_instruction
 from vertical_assets.evaluation.names import FINETUNED, MAIN_METRIC, TITLES
 from vertical_assets.evaluation.robustness.assets import build_assets as build_robustness
 from vertical_assets.spec import VerticalSpec
@@ -14,10 +15,10 @@ STAGE, VERSION = "evaluation", "2"
 ERRORS_SHOWN = 15
 
 
-def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
+def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """The evaluation assets of one vertical."""
     if spec.task.kind == "generation":
-        return build_generation(spec, STAGE)
+        return [*build_generation(spec, STAGE), *build_instruction(spec, STAGE)]
     report_key = [spec.name, "eval_report"]
     kind = spec.task.kind
     metric = MAIN_METRIC[kind]

@@ -191,6 +191,11 @@ class VerticalSpec(Strict):
                 "annotation.pairs and task.kind 'generation' belong together; "
                 + ("add annotation.pairs" if generation else "use annotation.path or simulate")
             )
+        if self.evaluate.instruction is not None and not generation:
+            raise ValueError(
+                "evaluate.instruction puts tasks to a decoder, and task.kind is "
+                f"{self.task.kind!r}; remove it"
+            )
         if generation and self.generate.max_new_tokens >= self.model.max_tokens:
             raise ValueError(
                 f"generate.max_new_tokens ({self.generate.max_new_tokens}) leaves no room for a "

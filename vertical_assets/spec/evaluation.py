@@ -86,6 +86,56 @@ class Robustness(Strict):
         return self
 
 
+class Instruction(Strict):
+    """Tasks in the HumanEval format that a decoder is put to (SPEC E3).
+
+    Temperature 0.2 was the best for pass@1 in Chen et al. 2021, arXiv:2107.03374 (0.8
+    for pass@100, with 200 samples); 3 seconds a program are its code's (github.com/openai/
+    human-eval).
+    """
+
+    path: str = Field(
+        description="Task file, JSON Lines, below the vertical's drop folder: task_id, prompt, "
+        "entry_point (empty: `check` gets the answer's text), canonical_solution, test."
+    )
+    samples: Positive = Field(default=10, description="Answers to each task.")
+    k: tuple[Positive, ...] = Field(
+        default=(1, 10), min_length=1, description="pass@k is reported for these."
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] = Field(
+        default=0.2, description="Of these answers, instead of generate.temperature."
+    )
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = Field(
+        default=3.0, description="Seconds for a program and its test."
+    )
+    memory_mb: Annotated[int, Field(ge=64)] = Field(
+        default=512, description="Address space of a program."
+    )
+    output_kb: Positive = Field(default=64, description="What a program may print.")
+    pass_at_1: Fraction | None = Field(
+        default=None, description="Bar of pass@1, which then blocks; the specification has none."
+    )
+    allow_unprotected: bool = Field(
+        default=False,
+        description="Runs programs also where the kernel can't confine them. For trusted answers "
+        "only: they could read, delete and send what you can.",
+    )
+
+    @model_validator(mode="after")
+    def _samples_are_enough(self) -> Self:
+        if max(self.k) > self.samples:
+            raise ValueError(
+                f"evaluate.instruction.k has {max(self.k)}, but there are {self.samples} samples; "
+                "lower it, or raise evaluate.instruction.samples"
+            )
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(
+                f"evaluate.instruction: at temperature 0 all {self.samples} samples are the same; "
+                "set samples: 1 and k: [1], or a temperature"
+            )
+        return self
+
+
 class Evaluate(Strict):
     """What counts as good (SPEC E1, E2)."""
 
@@ -97,3 +147,6 @@ class Evaluate(Strict):
     slices: Slices = Slices()
     errors: Errors = Errors()
     robustness: Robustness = Robustness()
+    instruction: Instruction | None = Field(
+        default=None, description="Tasks for a generation vertical's decoder (E3)."
+    )

@@ -222,6 +222,18 @@ GENERATED = pa.schema(
     ]
 )
 
+INSTRUCTION = pa.schema(
+    [
+        _field("task_id", pa.string(), "The task"),
+        _field("kind", pa.string(), "code | text"),
+        _field("sample", pa.int64(), "From 0; null: the canonical solution", nullable=True),
+        _field("passed", pa.bool_(), "Its test passed, within the sandbox's limits"),
+        _field("error", pa.string(), "What was wrong", nullable=True),
+        _field("answer", pa.string(), "What the model wrote, or the canonical solution"),
+        _field("finished", pa.bool_(), "It ended by itself, not by max_new_tokens", nullable=True),
+    ]
+)
+
 EVALUATION = pa.schema(
     [
         _field("model", pa.string(), "finetuned, a baseline, or majority | mean"),

@@ -72,9 +72,13 @@ def open_decoder(checkpoint: Path) -> tuple["PreTrainedModel", "PreTrainedTokeni
 
 @torch.inference_mode()
 def generate_answers(
-    checkpoint: Path, prompts: Sequence[str], spec: VerticalSpec, budget: int = BATCH_TOKENS
+    checkpoint: Path,
+    prompts: Sequence[str],
+    spec: VerticalSpec,
+    budget: int = BATCH_TOKENS,
+    seeds: Sequence[int] | None = None,
 ) -> list[Answer]:
-    """Answers to prompts, in their order; an equal prompt gives an equal answer.
+    """Answers to prompts, in their order; an equal prompt and seed gives an equal answer.
 
     A prompt that leaves no room for `generate.max_new_tokens` loses its beginning.
 
@@ -83,19 +87,21 @@ def generate_answers(
         prompts: what is asked, without template.
         spec: sections `generate`, `instruct.system`, `model.max_tokens`, `seed`.
         budget: tokens that are generated together.
+        seeds: of each prompt, for several answers to one; spec.seed where not given.
     """
     settings = spec.generate
     model, tokenizer = open_decoder(checkpoint)
     room = spec.model.max_tokens - settings.max_new_tokens
-    distinct = list(dict.fromkeys(prompts))
+    wanted = list(zip(prompts, seeds or [spec.seed] * len(prompts), strict=True))
+    distinct = list(dict.fromkeys(wanted))
     asked = [
         tokenizer(write_prompt(prompt, tokenizer, spec.instruct), add_special_tokens=False)[
             "input_ids"
         ][-room:]
-        for prompt in distinct
+        for prompt, _ in distinct
     ]
     lengths = torch.tensor([len(ids) + settings.max_new_tokens for ids in asked]).numpy()
-    answers: dict[str, Answer] = {}
+    answers: dict[tuple[str, int], Answer] = {}
     for rows in in_order(lengths, budget):
         ids, mask = left_padded([asked[row] for row in rows], tokenizer.pad_token_id)
         processors = LogitsProcessorList()
@@ -103,11 +109,15 @@ def generate_answers(
             processors.append(TemperatureLogitsWarper(settings.temperature))
             if settings.top_p < 1:
                 processors.append(TopPLogitsWarper(settings.top_p))
-            seeds = [
-                xxhash.xxh3_64_intdigest(f"{spec.seed}\0{distinct[row]}".encode()) >> 1
-                for row in rows
-            ]
-            processors.append(GumbelNoise(seeds))
+            chosen = [distinct[row] for row in rows]
+            processors.append(
+                GumbelNoise(
+                    [
+                        xxhash.xxh3_64_intdigest(f"{seed}\0{prompt}".encode()) >> 1
+                        for prompt, seed in chosen
+                    ]
+                )
+            )
         produced = model.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -122,7 +132,7 @@ def generate_answers(
             said = tokens[: tokens.index(tokenizer.eos_token_id)] if finished else tokens
             text = cast("str", tokenizer.decode(said, skip_special_tokens=True))
             answers[distinct[row]] = Answer(text.strip(), finished)
-    return [answers[prompt] for prompt in prompts]
+    return [answers[each] for each in wanted]
 
 
 def left_padded(ids: Sequence[list[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:

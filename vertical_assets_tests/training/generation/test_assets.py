@@ -20,6 +20,16 @@ from vertical_assets.store.versions import commit, current
 from vertical_assets.vertical import STAGES
 from vertical_assets_tests.conftest import questions_of, tiny_generation
 
+TASK = {
+    "task_id": "hello/0",
+    "prompt": "Say hello.",
+    "entry_point": "",
+    "canonical_solution": "hello",
+    "test": "def check(answer):\n    assert answer == 'hello'\n",
+}
+# The one task looks at texts, so that any machine may run it.
+INSTRUCTION = {"path": "tasks.jsonl", "samples": 2, "k": [1, 2], "allow_unprotected": True}
+
 
 def table(asset: str) -> Table:
     return Table((current(store_root() / "tiny" / asset),))
@@ -62,9 +72,14 @@ def test_from_pairs_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     rows.append({"id": "reading", "text": "Nobody asks about this text, it is only read."})
     spec = VerticalSpec(
         **tiny_generation(
-            split={"test": 0.3, "validation": 0.2, "group": "subject"}, dedup={"keep": "first"}
+            split={"test": 0.3, "validation": 0.2, "group": "subject"},
+            dedup={"keep": "first"},
+            evaluate={"instruction": INSTRUCTION},
         )
     )
+    tasks = tmp_path / "data" / "tiny" / "tasks.jsonl"
+    tasks.parent.mkdir(parents=True)
+    tasks.write_text(json.dumps(TASK) + "\n{\n", "utf-8")
     publish("dedup_corpus", documents(rows, spec))
 
     built = [asset for stage in STAGES for asset in stage.build_assets(spec)]
@@ -104,6 +119,11 @@ def test_from_pairs_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         *(("finetuned", metric) for metric in (*text, "perplexity")),
         *(("nearest_prompt", metric) for metric in text),
     }
+    assert checks["references_pass"].passed, checks["references_pass"].description
+    assert "line 2" in str(checks["tasks_read"].description)  # and only warns
+    said = table("instruction_report").read().select(["sample", "passed", "answer"])
+    assert said.slice(0, 1).to_pylist() == [{"sample": None, "passed": True, "answer": "hello"}]
+    assert said["passed"].to_pylist()[1:] == [False, False]  # a decoder this small can't say it
     checkpoint = current(store_root() / "tiny" / "finetuned_ckpt").path
     assert AutoTokenizer.from_pretrained(checkpoint).chat_template
     assert AutoModelForCausalLM.from_pretrained(checkpoint).config.model_type == "llama"

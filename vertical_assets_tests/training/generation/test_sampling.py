@@ -57,6 +57,13 @@ def test_an_answer_depends_on_seed_and_prompt_only(decoder: Path, temperature: f
     assert (together == other) == (temperature == 0.0)
 
 
+def test_a_prompt_has_an_answer_of_its_own_for_every_seed(decoder: Path) -> None:
+    spec = sampling(1.0)
+    first, other, again = generate_answers(decoder, ["Why?"] * 3, spec, seeds=[spec.seed, 7, 7])
+    assert [first] == generate_answers(decoder, ["Why?"], spec)
+    assert first != other == again
+
+
 def test_noise_samples_from_the_softmax() -> None:
     scores = torch.log(torch.tensor([[0.5, 0.3, 0.2]]))
     noise = GumbelNoise([3])
