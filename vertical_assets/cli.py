@@ -1,4 +1,4 @@
-"""The command line: `vertical-assets build | status | trace | forget | ablate | keys`.
+"""The command line: building verticals, looking into them, and choosing what is served.
 
 It works on the same Dagster instance as the UI.
 """
@@ -124,6 +124,43 @@ def forget(doc_id: str, reason: str | None) -> None:
                 console.print(f"Now run: vertical-assets build {name}")
                 return
     raise click.ClickException(f"no source of any vertical has a document {doc_id!r}")
+
+
+@main.command()
+@click.argument("vertical")
+@click.option("--to", default=None, help="A release, or its first characters; see `releases`.")
+@click.option("--reason", default="rollback", help="Kept in the history of the channels.")
+def rollback(vertical: str, to: str | None, reason: str) -> None:
+    """Serve VERTICAL's former champion again; the present one is withdrawn."""
+    from vertical_assets.release import channels
+    from vertical_assets.store import store_root
+
+    enter_project()
+    try:
+        after = channels.rollback(channels.releases_folder(store_root(), vertical), to, reason)
+    except channels.ReleaseError as error:
+        raise click.ClickException(str(error)) from error
+    change = after.history[-1]
+    console.print(f"{vertical}: the champion is {after.champion}, it was {change['was']}")
+
+
+@main.command()
+@click.argument("vertical")
+def releases(vertical: str) -> None:
+    """List VERTICAL's releases, their channels, and what was changed when and why."""
+    from vertical_assets.release import channels
+    from vertical_assets.store import store_root
+
+    enter_project()
+    folder = channels.releases_folder(store_root(), vertical)
+    now = channels.read_channels(folder)
+    grid = Grid("release", "channel", title=vertical, title_justify="left")
+    for digest in channels.released(folder):
+        roles = {now.champion: "champion", now.challenger: f"challenger, {now.split:.0%}"}
+        grid.add_row(digest, roles.get(digest, "withdrawn" if digest in now.withdrawn else ""))
+    console.print(grid)
+    for change in now.history:
+        console.print(f"{change['at']} {change['channel']} {change['release']}: {change['reason']}")
 
 
 @main.command()

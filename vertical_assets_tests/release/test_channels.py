@@ -1,0 +1,105 @@
+"""Releases are immutable; a rollback serves the old one's answers, bit for bit."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from upath import UPath
+
+from vertical_assets.release import channels
+from vertical_assets.release.predictor import DESCRIPTION, Predictor, checksums
+from vertical_assets.store.versions import purge
+from vertical_assets_tests.conftest import Project
+
+TEXTS = ["质量很好，下次还来。", "太差了，再也不买。", "一般"]
+
+
+@pytest.fixture
+def artifacts(built: Project, tmp_path: Path) -> list[Path]:
+    """The built artifact, and another one that reads fewer tokens."""
+    other = tmp_path / "other"
+    shutil.copytree(built.current("quantized_artifact"), other)
+    description = json.loads((other / DESCRIPTION).read_text())
+    (other / DESCRIPTION).write_text(json.dumps({**description, "max_tokens": 4}))
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps({**manifest, "checksums": checksums(other)}))
+    return [built.current("quantized_artifact"), other]
+
+
+@pytest.fixture
+def two(artifacts: list[Path], tmp_path: Path) -> tuple[UPath, str, str]:
+    """A releases folder in which the second release took the first one's place."""
+    root = UPath(tmp_path / "store")
+    root.mkdir()
+    first, second = (
+        channels.store_release(root, "tiny", path, {"README.md": "card"}) for path in artifacts
+    )
+    folder = channels.releases_folder(root, "tiny")
+    channels.set_channel(folder, "champion", first, "the first one")
+    channels.set_channel(folder, "champion", second, "better")
+    return folder, first, second
+
+
+def answers(folder: UPath) -> np.ndarray:
+    _, predictor = channels.open_champion(folder)
+    assert isinstance(predictor, Predictor)
+    return predictor.probabilities(TEXTS)
+
+
+def test_rollback_takes_a_moment_and_the_answers_are_the_old_ones(
+    two: tuple[UPath, str, str], artifacts: list[Path], built: Project
+) -> None:
+    folder, first, second = two
+    old = Predictor(artifacts[0]).probabilities(TEXTS)
+    assert not np.array_equal(answers(folder), old)
+    project = Project(Path(folder.parent.parent.path).parent)
+    (project.root / "data").mkdir()
+    (project.root / "dagster.yaml").write_bytes((built.root / "dagster.yaml").read_bytes())
+    (project.root / "data" / "store").symlink_to(folder.parent.parent.path)
+    started = time.monotonic()
+    result = project.command("rollback", "tiny")
+    assert time.monotonic() - started < 5
+    assert result.returncode == 0, result.stderr
+    assert answers(folder).tobytes() == old.tobytes()
+    assert channels.read_channels(folder).withdrawn == (second,)
+    listed = project.command("releases", "tiny").stdout
+    assert first in listed
+    assert "withdrawn" in listed
+
+
+def test_what_was_rolled_back_from_comes_back_by_name_only(two: tuple[UPath, str, str]) -> None:
+    folder, first, second = two
+    channels.rollback(folder)
+    with pytest.raises(channels.ReleaseError, match="was rolled back from"):
+        channels.set_channel(folder, "champion", second, "better")
+    after = channels.rollback(folder, to=second[:8])
+    assert (after.champion, after.withdrawn) == (second, (first,))
+
+
+def test_a_damaged_release_is_not_gone_back_to(two: tuple[UPath, str, str]) -> None:
+    folder, first, second = two
+    with Path((folder / first / channels.ARTIFACT / "model.bin").path).open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(channels.ReleaseError, match=r"model.bin .*nothing was changed"):
+        channels.rollback(folder)
+    assert channels.read_channels(folder).champion == second
+
+
+def test_a_purge_of_the_store_keeps_releases(two: tuple[UPath, str, str]) -> None:
+    folder, first, second = two
+    assert purge(folder.parent) == 0
+    assert channels.released(folder) == sorted([first, second])
+
+
+def test_a_release_is_never_written_twice(
+    two: tuple[UPath, str, str], artifacts: list[Path]
+) -> None:
+    folder, first, _ = two
+    again = channels.store_release(
+        folder.parent.parent, "tiny", artifacts[0], {"README.md": "changed"}
+    )
+    assert again == first
+    assert (folder / first / "README.md").read_text() == "card"
