@@ -63,7 +63,8 @@ class Project:
             **kept,
             "DAGSTER_HOME": str(self.root),
             "VERTICAL_PROJECT": str(self.root / "own_verticals"),
-            "PYTHONPATH": str(self.root),
+            # The folder first; then this very copy of the package, wherever the installed one lies.
+            "PYTHONPATH": f"{self.root}{os.pathsep}{ROOT}",
             # The same in all projects, so that they can be compared.
             "VERTICAL_PSEUDONYM_KEY": "a key for tests only",
         }
