@@ -1,36 +1,151 @@
-"""One way to make and to ask an artifact, whether it is of a plain classifier or of modules."""
+"""The artifact asked, and judged: what INT8 changed against the float model (SPEC P3)."""
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vertical_assets.inference.answers import Answer, class_answers
-from vertical_assets.labels.splits import Items
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vertical_assets.evaluation.gates import Gate
+from vertical_assets.inference.answers import Answer
+from vertical_assets.labels.splits import TEST, Items, items_of
+from vertical_assets.labels.targets import targets_of
+from vertical_assets.release.engines import cores
+from vertical_assets.release.files import DamagedArtifactError
 from vertical_assets.release.predictor import Predictor
-from vertical_assets.release.quantization import quantize
-from vertical_assets.release.task_predictor import TaskPredictor, has_modules
-from vertical_assets.release.task_quantization import quantize_modules
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.spec.labels import TaskKind
+from vertical_assets.store.versions import MANIFEST
+
+# What INT8 may not make worse, and how it is called.
+SCORES = {
+    "classification": ("val_f1_macro", "macro F1"),
+    "multi_label": ("val_f1_macro", "macro F1"),
+    "entities": ("val_span_f1", "span F1"),
+    "question_answering": ("val_answer_f1", "answer F1"),
+    "regression": ("val_mae", "mean absolute error"),
+}
+DROP, AGREEMENT, SIZE = "f1_drop", "argmax_agreement", "size_ratio"
 
 
-def make_artifact(
-    checkpoint: Path, train_set: Items, spec: VerticalSpec, out: Path, manifest: dict[str, Any]
-) -> dict[str, int]:
-    """Writes the INT8 artifact of a fine-tuned checkpoint of any kind; see `quantize`.
+@dataclass(frozen=True)
+class Trial:
+    """Both models' answers to the test set.
+
+    Attributes:
+        items: the test set.
+        exact: the float model's answers, as `predictions` holds them.
+        answers: the artifact's.
+    """
+
+    items: Items
+    exact: list[Answer]
+    answers: list[Answer]
+
+
+def answers_by(artifact: Path, items: Items, form: str = "openvino") -> list[Answer]:
+    """What an artifact says of items; several batches at a time.
 
     Raises:
-        QuantizationError: the model can't become an artifact.
+        DamagedArtifactError: a file is not the one that was released.
     """
-    from vertical_assets.training.answering import is_vertical
-
-    texts = train_set.texts
-    if is_vertical(checkpoint):
-        return quantize_modules(checkpoint, texts, train_set.questions, spec, out, manifest)
-    return quantize(checkpoint, texts, spec, out, manifest)
+    return Predictor(artifact, form, streams=cores()).answers(items.texts, items.questions)
 
 
-def answers_by(artifact: Path, items: Items) -> list[Answer]:
-    """What an artifact says of items."""
-    if has_modules(artifact):
-        return TaskPredictor(artifact).answers(items.texts, items.questions)
-    predictor = Predictor(artifact)
-    return class_answers(predictor.probabilities(items.texts), predictor.labels)
+def trial_of(artifact: Path, predictions: pa.Table, labeled: pa.Table, kind: TaskKind) -> Trial:
+    """Asks an artifact about the test set.
+
+    Args:
+        artifact: the directory.
+        predictions: the float model's answers, of PREDICTIONS.
+        labeled: the labelled set.
+        kind: of the task.
+
+    Raises:
+        DamagedArtifactError: a file of the artifact is not the one that was released.
+    """
+    items = items_of(labeled, TEST)
+    said = predictions.filter(pc.equal(predictions["split"], TEST))
+    asked = zip(said["item_id"].to_pylist(), said["question"].to_pylist(), strict=True)
+    found = dict(zip(asked, targets_of(said, kind, "predicted_"), strict=True))
+    questions: Any = items.questions or [None] * len(items.texts)
+    exact = [Answer(found[key], None) for key in zip(items.item_ids, questions, strict=True)]
+    return Trial(items, exact, answers_by(artifact, items))
+
+
+def judged(trial: Trial, sizes: dict[str, int], spec: VerticalSpec) -> list[Gate]:
+    """Gates of answers and sizes; see `gates_of`."""
+    from vertical_assets.training.modules.scores import scores
+
+    kind = spec.task.kind
+    score, title = SCORES[kind]
+    before, after = (
+        scores(kind, trial.items.labels, each, spec.labels)[score]
+        for each in (trial.exact, trial.answers)
+    )
+    by_error = kind == "regression"
+    worse = (after - before) / max(before, 1e-9) if by_error else before - after
+    bar = spec.quantize.max_f1_drop
+    gates = [
+        Gate(
+            DROP,
+            worse <= bar,
+            True,
+            worse,
+            bar,
+            f"test {title} {before:.4f} in float, {after:.4f} in INT8",
+        )
+    ]
+    if not by_error:
+        pairs = zip(trial.exact, trial.answers, strict=True)
+        share = sum(a.target == b.target for a, b in pairs) / max(1, len(trial.answers))
+        gates.append(
+            Gate(
+                AGREEMENT,
+                share >= spec.quantize.agreement,
+                False,
+                share,
+                spec.quantize.agreement,
+                f"{share:.2%} of {len(trial.answers)} answers are equal",
+            )
+        )
+    int8 = sizes["openvino_bytes"]
+    ratio = sizes["base_bytes"] / int8
+    gates.append(
+        Gate(
+            SIZE,
+            ratio >= spec.quantize.size_ratio,
+            False,
+            ratio,
+            spec.quantize.size_ratio,
+            f"{int8 / 1e6:.1f} MB: 1/{ratio:.1f} of the float base as found "
+            f"({sizes['base_bytes'] / 1e6:.1f} MB), 1/{sizes['float_bytes'] / int8:.1f} of the "
+            f"float model ({sizes['float_bytes'] / 1e6:.1f} MB)",
+        )
+    )
+    return gates
+
+
+def gates_of(
+    artifact: Path, predictions: pa.Table, labeled: pa.Table, spec: VerticalSpec
+) -> list[Gate]:
+    """Verdicts on a stored artifact: the test set is asked again, of the files that are there.
+
+    f1_drop (blocking): the main score on the test set falls by at most `quantize.max_f1_drop`; of
+    a regression its error rises by at most this share. argmax_agreement: share of answers that are
+    the float model's; none of a regression. size_ratio: how much smaller than the float base.
+
+    Args:
+        artifact, predictions, labeled: as stored; see `trial_of`.
+        spec: sections `quantize`, `task`.
+
+    Returns:
+        The gates; f1_drop alone, failed, of an artifact that is damaged.
+    """
+    try:
+        trial = trial_of(artifact, predictions, labeled, spec.task.kind)
+    except (DamagedArtifactError, FileNotFoundError) as error:
+        return [Gate(DROP, False, True, None, spec.quantize.max_f1_drop, str(error))]
+    return judged(trial, json.loads((artifact / MANIFEST).read_text())["sizes"], spec)

@@ -20,7 +20,6 @@ from vertical_assets.store.versions import local_directory, new_staging, stage_d
 
 if TYPE_CHECKING:
     from vertical_assets.release.predictor import Predictor
-    from vertical_assets.release.task_predictor import TaskPredictor
 
 FOLDER, CHANNELS, ARTIFACT = "releases", "channels.json", "artifact"
 
@@ -133,7 +132,7 @@ def rollback(folder: UPath, to: str | None = None, reason: str = "rollback") -> 
     Raises:
         ReleaseError: there is nothing to go back to, or it was damaged.
     """
-    from vertical_assets.release.predictor import DamagedArtifactError, verify
+    from vertical_assets.release.files import DamagedArtifactError, verify
 
     with atomic.locked(folder):
         before = read_channels(folder)
@@ -156,7 +155,7 @@ def released(folder: UPath) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
 
-def open_champion(folder: UPath) -> "tuple[str, Predictor | TaskPredictor]":
+def open_champion(folder: UPath) -> "tuple[str, Predictor]":
     """(digest, predictor) of what is served; without torch.
 
     Raises:
@@ -164,13 +163,12 @@ def open_champion(folder: UPath) -> "tuple[str, Predictor | TaskPredictor]":
         DamagedArtifactError: a file of it was changed.
     """
     from vertical_assets.release.predictor import Predictor
-    from vertical_assets.release.task_predictor import TaskPredictor, has_modules
 
     champion = read_channels(folder).champion
     if champion is None:
         raise ReleaseError(f"{folder.parent.name} has no champion yet")
     artifact = local_directory(folder / champion) / ARTIFACT
-    return champion, (TaskPredictor if has_modules(artifact) else Predictor)(artifact)
+    return champion, Predictor(artifact)
 
 
 def _former(channels: Channels) -> str:

@@ -1,11 +1,5 @@
-"""The artifact at work: predictions with OpenVINO, tokenizers and NumPy; no torch.
+"""The artifact at work: tokenizers, OpenVINO or ONNX Runtime, NumPy; no torch."""
 
-An artifact is a directory with `model.xml`, `model.bin`, `tokenizer.json`, `artifact.json` (task,
-labels, input length, terms of the domain where the model attends to them) and `manifest.json` (what
-it was made from, checksums of its files).
-"""
-
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,116 +9,124 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from vertical_assets.batching import in_order
-from vertical_assets.corpus.cleaning.terms import Terms, keyword_mask
+from vertical_assets.corpus.cleaning.terms import Terms
+from vertical_assets.inference.answers import Answer, answers_of, class_answers, softmax
 from vertical_assets.inference.cascade import cascaded, first_stage
-from vertical_assets.store.versions import MANIFEST
+from vertical_assets.inference.chain import Chain
+from vertical_assets.inference.interfaces import message
+from vertical_assets.inference.windows import Windows, single_windows, windows_of
+from vertical_assets.release.engines import Batch, open_engine, stacked
+from vertical_assets.release.feature_inputs import FeatureInputs
+from vertical_assets.release.files import DESCRIPTION, TOKENIZER, verify
 
-MODEL, WEIGHTS, TOKENIZER, DESCRIPTION = "model.xml", "model.bin", "tokenizer.json", "artifact.json"
-INPUTS = ("input_ids", "attention_mask")
-TOKENS_PER_BATCH = 2048
+TOKENS = ("input_ids", "attention_mask", "token_type_ids")
+WINDOWED = ("entities", "question_answering")
+TOKENS_PER_BATCH = 512  # more leaves the caches: a fifth slower at 2,048 with MiniLM
 
 
-class DamagedArtifactError(Exception):
-    """A file of the artifact is not the one that was released; the message names it."""
+class Inputs:
+    """From texts to the inputs of an artifact's network, as its description says.
+
+    Args:
+        description: content of artifact.json.
+        artifact: the directory, for tokenizer and features.
+    """
+
+    def __init__(self, description: dict[str, Any], artifact: Path) -> None:
+        self.description = description
+        self.tokenizer = Tokenizer.from_file(str(artifact / TOKENIZER))
+        self.terms = Terms(description["keyword_terms"])
+        self.tokens = [name for name in TOKENS if name in description["inputs"]]
+        self.features = FeatureInputs.load(
+            artifact, [name for name in description["inputs"] if name not in TOKENS]
+        )
+
+    def windows(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Windows:
+        """Texts as token ids; of entities and question answering nothing is cut off."""
+        said = self.description
+        most, pad = said["max_tokens"], said["pad_id"]
+        if said["kind"] in WINDOWED:
+            return windows_of(
+                texts, self.tokenizer, pad, most, said["window_overlap"], questions, self.terms
+            )
+        return single_windows(texts, self.tokenizer, pad, most, self.terms)
+
+    def batch(self, windows: Windows, features: dict[str, np.ndarray], rows: np.ndarray) -> Batch:
+        """Inputs by name, of some windows; `features` are of the texts."""
+        values = dict(zip(TOKENS, windows.padded(rows), strict=True))
+        items = windows.items[rows]
+        return {name: values[name] for name in self.tokens} | {
+            name: vectors[items] for name, vectors in features.items()
+        }
 
 
 class Predictor:
-    """Opens an artifact after checking every file against its checksum."""
+    """Opens an artifact after checking every file against its checksum.
 
-    def __init__(self, directory: Path) -> None:
-        import openvino as ov
+    Args:
+        directory: the artifact.
+        form: openvino | onnx.
+        streams: see `OpenVinoEngine`.
 
+    Raises:
+        DamagedArtifactError: a file is not the one that was released.
+        FileNotFoundError: the artifact has no such form.
+    """
+
+    def __init__(self, directory: Path, form: str = "openvino", streams: int = 1) -> None:
         verify(directory)
-        description = json.loads((directory / DESCRIPTION).read_text())
-        self.task: str = description["task"]
-        self.labels: list[str] = description["labels"]
-        self.tokenizer = load_tokenizer(directory / TOKENIZER, description["max_tokens"])
-        self.pad_id: int = description["pad_id"]
-        self.terms = Terms(description.get("keyword_terms", ()))
-        self.first_stage = first_stage(directory)
-        # Float where not INT8: bf16 would be chosen on some processors, and change answers.
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        self._request = (
-            ov.Core().compile_model(directory / MODEL, "CPU", settings).create_infer_request()
+        self.description: dict[str, Any] = json.loads((directory / DESCRIPTION).read_text())
+        self.task: str = self.description["task"]
+        self.kind: str = self.description["kind"]
+        self.labels: list[str] = self.description["labels"]
+        scores = self.description["chain"]
+        self.chain = scores and Chain(
+            *(np.array(scores[name]) for name in ("starts", "transitions", "ends"))
         )
+        self.first_stage = first_stage(directory)
+        self.inputs = Inputs(self.description, directory)
+        self._engine = open_engine(directory, form, streams)
+
+    def answers(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> list[Answer]:
+        """An answer per text; of entities and question answering nothing is cut off.
+
+        Raises:
+            ValueError: question answering without questions.
+        """
+        if self.kind == "question_answering" and questions is None:
+            raise ValueError("question answering needs a question for every text")
+        if not len(texts):
+            return []
+        if self.kind == "classification":
+            return class_answers(self.probabilities(texts), self.labels)
+        windows = self.inputs.windows(texts, questions)
+        logits = self._outputs(windows, texts)
+        return answers_of(self.kind, self.labels, logits, windows, len(texts), self.chain)
+
+    def predict(
+        self, texts: Sequence[str], questions: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """One mapping per text, of the form that the kind's interface describes (SPEC M9)."""
+        return [message(self.kind, each).model_dump() for each in self.answers(texts, questions)]
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """Probabilities, texts x labels; of the first stage where a cascade's is sure (SPEC M8)."""
+        """Of a classification: probabilities, texts x labels; of the first stage where a cascade's
+        is sure (SPEC M8).
+        """
         return cascaded(self.first_stage, texts, self.network_probabilities)
 
     def network_probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """Probabilities, texts x labels, of the network alone."""
-        encoded = encode(self.tokenizer, texts, self.terms)
-        logits = np.zeros((len(encoded), len(self.labels)), np.float32)
-        lengths = np.fromiter((len(ids) for ids, _ in encoded), np.int64, len(encoded))
-        for rows in in_order(lengths, TOKENS_PER_BATCH):
-            batch = padded([encoded[row] for row in rows], self.pad_id)
-            logits[rows] = self._request.infer(batch)[0]
-        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return weights / weights.sum(axis=1, keepdims=True)
+        """The same of the network alone."""
+        logits = self._outputs(self.inputs.windows(texts), texts)
+        return softmax(stacked(logits, len(self.labels)))
 
-    def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """One mapping per text: `label` and its `confidence`."""
-        found = self.probabilities(texts)
-        return [
-            {"label": self.labels[row.argmax()], "confidence": float(row.max())} for row in found
-        ]
-
-
-def load_tokenizer(file: Path, max_tokens: int) -> Tokenizer:
-    """A tokenizer that cuts at `max_tokens` and never pads."""
-    tokenizer = Tokenizer.from_file(str(file))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
-    return tokenizer
-
-
-def encode(
-    tokenizer: Tokenizer, texts: Sequence[str], terms: Terms
-) -> list[tuple[list[int], np.ndarray]]:
-    """Token ids of each text and its attention mask, 2 at tokens of a term and 1 elsewhere."""
-    if not terms:
-        plain = tokenizer.encode_batch_fast(list(texts))  # without offsets
-        return [(encoding.ids, np.ones(len(encoding.ids), np.int64)) for encoding in plain]
-    return [
-        (encoding.ids, keyword_mask(encoding.offsets, terms.occurrences(text)))
-        for encoding, text in zip(tokenizer.encode_batch(list(texts)), texts, strict=True)
-    ]
-
-
-def padded(
-    encoded: Sequence[tuple[Sequence[int], np.ndarray]], pad_id: int
-) -> dict[str, np.ndarray]:
-    """Model inputs of token ids and masks, padded to the longest."""
-    width = max(len(ids) for ids, _ in encoded)
-    inputs = np.full((len(encoded), width), pad_id, np.int64)
-    masks = np.zeros((len(encoded), width), np.int64)
-    for row, (ids, mask) in enumerate(encoded):
-        inputs[row, : len(ids)] = ids
-        masks[row, : len(ids)] = mask
-    return dict(zip(INPUTS, (inputs, masks), strict=True))
-
-
-def checksums(directory: Path) -> dict[str, str]:
-    """SHA-256 of every file of an artifact but its manifest."""
-    return {
-        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(directory.iterdir())
-        if file.name != MANIFEST
-    }
-
-
-def verify(directory: Path) -> None:
-    """Compares an artifact's files with the checksums of its manifest.
-
-    Raises:
-        DamagedArtifactError: a file is missing, was added or was changed.
-    """
-    expected = json.loads((directory / MANIFEST).read_text())["checksums"]
-    found = checksums(directory)
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            raise DamagedArtifactError(
-                f"{directory / name} is not the file that was released; "
-                "build the artifact again or restore the release"
-            )
+    def _outputs(self, windows: Windows, texts: Sequence[str]) -> list[np.ndarray]:
+        """Logits of every window, without padding; windows of similar length go together."""
+        features, lengths = self.inputs.features.of(texts), windows.lengths
+        batches = in_order(lengths, TOKENS_PER_BATCH) if len(lengths) else []
+        outputs = self._engine.run(self.inputs.batch(windows, features, rows) for rows in batches)
+        found: dict[int, np.ndarray] = {}
+        for rows, values in zip(batches, outputs, strict=True):
+            for row, value in zip(rows.tolist(), values, strict=True):
+                found[row] = value[: lengths[row]] if values.ndim == 3 else value
+        return [found[row] for row in range(len(found))]

@@ -10,7 +10,8 @@ import pytest
 from upath import UPath
 
 from vertical_assets.release import channels
-from vertical_assets.release.predictor import DESCRIPTION, Predictor, checksums
+from vertical_assets.release.files import DESCRIPTION, checksums
+from vertical_assets.release.predictor import Predictor
 from vertical_assets.store.versions import purge
 from vertical_assets_tests.conftest import Project
 

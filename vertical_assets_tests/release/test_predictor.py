@@ -1,6 +1,7 @@
 """The artifact: predicts without torch, and says so when a file is not the released one."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,9 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from upath import UPath
 
-from vertical_assets.release.predictor import DamagedArtifactError, Predictor
-from vertical_assets_tests.conftest import Project
+from vertical_assets.evaluation.gates import Gate
+from vertical_assets.release.artifacts import gates_of
+from vertical_assets.release.files import DamagedArtifactError, checksums
+from vertical_assets.release.predictor import Predictor
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.store.versions import Table
+from vertical_assets_tests.conftest import Project, tiny
 
 TEXTS = ["质量很好，下次还来。", "太差了，再也不买。", "一般"]
 WITHOUT_TORCH = """
@@ -51,9 +58,7 @@ def test_probabilities_do_not_depend_on_the_company(artifact: Path) -> None:
 
 
 def test_int8_is_close_to_the_float_model(built: Project) -> None:
-    from vertical_assets.spec import VerticalSpec
     from vertical_assets.training.classification import predict_probabilities
-    from vertical_assets_tests.conftest import tiny
 
     exact = predict_probabilities(built.current("finetuned_ckpt"), TEXTS, VerticalSpec(**tiny()))
     quantized = Predictor(built.current("quantized_artifact")).probabilities(TEXTS)
@@ -68,6 +73,57 @@ def test_a_changed_file_is_named(artifact: Path, tmp_path: Path, name: str) -> N
         file.write(b" ")
     with pytest.raises(DamagedArtifactError, match=f"{name} is not the file that was released"):
         Predictor(copy)
+
+
+def gates(built: Project, artifact: Path) -> dict[str, Gate]:
+    """Verdicts on an artifact beside what else is stored."""
+    predictions, labeled = (
+        Table((UPath(built.current(name)),)).read() for name in ("predictions", "labeled_set")
+    )
+    spec = VerticalSpec(**tiny())
+    return {gate.gate: gate for gate in gates_of(artifact, predictions, labeled, spec)}
+
+
+def test_gates_are_computed_from_what_is_stored(built: Project, artifact: Path) -> None:
+    found = gates(built, artifact)
+    assert set(found) == {"f1_drop", "argmax_agreement", "size_ratio"}
+    assert [name for name, gate in found.items() if gate.blocking] == ["f1_drop"]
+    assert found["f1_drop"].passed
+    assert found["argmax_agreement"].value == pytest.approx(1.0, abs=0.06)
+    assert not found["size_ratio"].passed  # a new model of two layers: INT8 alone
+    assert "of the float base as found" in found["size_ratio"].why
+
+
+def test_a_ruined_quantization_passes_no_gate(
+    built: Project, artifact: Path, tmp_path: Path
+) -> None:
+    """INT8 weights put in a wrong order, in the written file: first as damage, then with checksums
+    that fit, as by a hand that writes both.
+    """
+    ruined = tmp_path / "artifact"
+    shutil.copytree(artifact, ruined)
+    weights = bytearray((ruined / "model.bin").read_bytes())
+    found = re.findall(
+        r'element_type="i8"[^>]*offset="(\d+)" size="(\d+)"', (ruined / "model.xml").read_text()
+    )
+    assert len(found) > 10
+    for offset, size in found:
+        place = slice(int(offset), int(offset) + int(size))
+        values = np.frombuffer(weights[place], np.int8)
+        weights[place] = np.random.default_rng(0).permutation(values).tobytes()
+    (ruined / "model.bin").write_bytes(weights)
+    damaged = gates(built, ruined)
+    assert set(damaged) == {"f1_drop"}
+    assert not damaged["f1_drop"].passed
+    assert "model.bin is not the file that was released" in damaged["f1_drop"].why
+    manifest = json.loads((ruined / "manifest.json").read_text())
+    manifest["checksums"] = checksums(ruined)
+    (ruined / "manifest.json").write_text(json.dumps(manifest))
+    judged = gates(built, ruined)
+    assert not judged["f1_drop"].passed
+    assert judged["f1_drop"].blocking
+    assert (judged["f1_drop"].value or 0) > 0.1
+    assert not judged["argmax_agreement"].passed
 
 
 def test_plain_transformers_opens_the_checkpoints(built: Project) -> None:

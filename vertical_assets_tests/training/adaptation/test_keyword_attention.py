@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
@@ -14,9 +15,9 @@ from transformers import (
 )
 
 from vertical_assets.corpus.cleaning.terms import Terms
+from vertical_assets.inference.windows import single_windows
 from vertical_assets.labels.splits import Items
-from vertical_assets.release.predictor import encode, load_tokenizer, padded
-from vertical_assets.release.quantization import to_openvino
+from vertical_assets.release.networks import Network, to_openvino
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training import finetuning
 from vertical_assets.training.adaptation.base_models import BaseModelError, prepare_base
@@ -165,6 +166,17 @@ def test_it_learns_in_pretraining_and_finetuning_and_is_opened_again(
     assert keyword_terms(AutoTokenizer.from_pretrained(out)) == sorted(TERMS)
 
 
+def served(
+    base: Path, texts: list[str], terms: list[str], spec: VerticalSpec
+) -> dict[str, np.ndarray]:
+    """Inputs as the artifact makes them."""
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    pad = AutoTokenizer.from_pretrained(base).pad_token_id
+    windows = single_windows(texts, tokenizer, pad, spec.model.max_tokens, Terms(terms))
+    ids, mask, _ = windows.padded(range(len(texts)))
+    return {"input_ids": ids, "attention_mask": mask}
+
+
 @pytest.mark.filterwarnings("ignore")  # torch's own tracing, as OpenVINO uses it
 def test_openvino_computes_as_torch_does(
     plain: Path, dictionary: Path, items: Items, tmp_path: Path
@@ -176,14 +188,13 @@ def test_openvino_computes_as_torch_does(
     base = prepare_base(spec, items.texts, tmp_path / "base").path
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2).eval()
     torch.nn.init.normal_(model.classifier.weight)
-    tokenizer = load_tokenizer(base / "tokenizer.json", spec.model.max_tokens)
     texts = [text for text in items.texts if any(term in text for term in TERMS)]
     batches = [
-        padded(encode(tokenizer, chosen, Terms(terms)), model.config.pad_token_id)
+        served(base, chosen, terms, spec)
         for chosen, terms in ((texts[:1], TERMS), (texts, TERMS), (texts, []))
     ]
     graph = ov.Core().compile_model(
-        to_openvino(model, batches[:1]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        to_openvino(Network(model), batches[0]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     with torch.inference_mode():
         answers = [
@@ -199,10 +210,9 @@ def test_the_predictor_marks_terms_as_training_does(keyworded: Path, spec: Verti
     texts = ["这本书的质量不错", "服务"]
     tokenizer = AutoTokenizer.from_pretrained(keyworded)
     ids, mask = tokenized(texts, tokenizer, spec).padded([0, 1])
-    loaded = load_tokenizer(keyworded / "tokenizer.json", spec.model.max_tokens)
-    served = padded(encode(loaded, texts, Terms(TERMS)), tokenizer.pad_token_id)
-    assert served["input_ids"].tolist() == ids.tolist()
-    assert served["attention_mask"].tolist() == mask.tolist()
+    found = served(keyworded, texts, TERMS, spec)
+    assert found["input_ids"].tolist() == ids.tolist()
+    assert found["attention_mask"].tolist() == mask.tolist()
 
 
 def test_frozen_layers_still_learn_it(keyworded: Path) -> None:
