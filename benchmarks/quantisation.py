@@ -1,7 +1,7 @@
 """INT8 beside its peers: size, latency, throughput, and what it changes in the answers.
 
-    python benchmarks/quantisation.py            medical and reviews
-    python benchmarks/quantisation.py --quick    one of them, fewer rounds; under 45 seconds
+    python benchmarks/quantisation.py            reviews and medical; about ten minutes on two cores
+    python benchmarks/quantisation.py --quick    one of them, fewer rounds; about 45 seconds
     python benchmarks/quantisation.py --store /path/of/data/store
 
 Of a vertical that is built, the fine-tuned model is quantized anew, and asked about its test set.
@@ -346,7 +346,7 @@ def silent() -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a first look, under 45 seconds")
+    parser.add_argument("--quick", action="store_true", help="a first look, about 45 seconds")
     parser.add_argument("--store", type=Path, default=Path("data/store"), help="built verticals")
     parser.add_argument("--model", choices=MODELS, action="append", help="these only")
     options = parser.parse_args()

@@ -74,10 +74,9 @@ def export_onnx(network: Network, samples: Sequence[Batch], out: Path) -> None:
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        reason = str(error).strip().partition("\n")[0]
         raise QuantizationError(
-            f"torch can't write this model as ONNX ({reason}); leave 'onnx' and 'tensorrt' out of "
-            "'quantize.forms'"
+            "torch can't write this model as ONNX (a BiLSTM, for one); leave 'onnx' and "
+            "'tensorrt' out of 'quantize.forms'"
         ) from error
     finally:
         log.setLevel(level)
