@@ -1,1 +1,1 @@
-"""evaluation: how good the model is, against baselines (SPEC E1, E4)."""
+"""evaluation: how good a model is, against what, where it fails (SPEC E1-E6, T12)."""

@@ -9,7 +9,7 @@ from vertical_assets.evaluation.names import FINETUNED, MAIN_METRIC, TITLES
 from vertical_assets.evaluation.robustness.assets import build_assets as build_robustness
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
-from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+from vertical_assets.store.io_managers import gate_checks, markdown_table, picture, stored
 
 STAGE, VERSION = "evaluation", "2"
 ERRORS_SHOWN = 15
@@ -119,19 +119,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         tested = ours.filter(pc.equal(ours["split"], TEST))
         return stored(
             stage_table(store_root(), EVALUATION, report.to_batches(), spec.sensitive),
-            checks=[
-                check(
-                    gate.gate,
-                    gate.passed,
-                    gate.why,
-                    severity=dg.AssetCheckSeverity.ERROR
-                    if gate.blocking
-                    else dg.AssetCheckSeverity.WARN,
-                    value=gate.value,
-                    bar=gate.bar,
-                )
-                for gate in gates_of(report, spec)
-            ],
+            checks=gate_checks(gates_of(report, spec)),
             metadata={
                 f"test_{metric}": figures.get(metric),
                 "test_items": len(tested),

@@ -3,6 +3,7 @@ every round of the bootstrap (SPEC E1).
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -85,11 +86,7 @@ def _two_labels(
             Score(
                 label,
                 "average_precision",
-                draws.by_weights(
-                    lambda weights, code=code: average_precision(  # type: ignore[misc]
-                        true == code, probabilities[:, code], weights
-                    )
-                ),
+                draws.by_weights(partial(average_precision, true == code, probabilities[:, code])),
                 int((true == code).sum()),
             )
             for code, label in enumerate(labels)

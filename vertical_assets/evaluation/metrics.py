@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vertical_assets.evaluation.classification import classification_scores
-from vertical_assets.evaluation.gates import Gate
 from vertical_assets.evaluation.names import (
     FINETUNED,
     INCUMBENT,
@@ -37,6 +36,7 @@ from vertical_assets.labels.splits import TEST
 from vertical_assets.labels.targets import Span, Target, targets_of
 from vertical_assets.spec import TaskKind, VerticalSpec
 from vertical_assets.store.contracts import EVALUATION
+from vertical_assets.store.gates import Gate
 from vertical_assets.training.baselines.names import BASELINES
 from vertical_assets.training.predictions import probabilities_of
 

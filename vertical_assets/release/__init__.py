@@ -1,1 +1,1 @@
-"""release: the quantized artifact that is served (SPEC P3, P4)."""
+"""release: the quantized artifact, releases and which of them answers (SPEC P3, P4, O3)."""

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vertical_assets.evaluation.gates import Gate
 from vertical_assets.inference.answers import Answer
 from vertical_assets.labels.splits import TEST, Items, items_of
 from vertical_assets.labels.targets import targets_of
@@ -17,6 +16,7 @@ from vertical_assets.release.files import DamagedArtifactError
 from vertical_assets.release.predictor import Predictor
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.spec.labels import TaskKind
+from vertical_assets.store.gates import Gate
 from vertical_assets.store.versions import MANIFEST
 
 # What INT8 may not make worse, and how it is called.

@@ -7,7 +7,7 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
-from vertical_assets.store.io_managers import check, markdown_table, stored
+from vertical_assets.store.io_managers import gate_checks, markdown_table, stored
 
 STAGE, VERSION = "release", "2"
 
@@ -110,19 +110,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         ]
         return stored(
             staged,
-            checks=[
-                check(
-                    gate.gate,
-                    gate.passed,
-                    gate.why,
-                    severity=dg.AssetCheckSeverity.ERROR
-                    if gate.blocking
-                    else dg.AssetCheckSeverity.WARN,
-                    value=gate.value,
-                    bar=gate.bar,
-                )
-                for gate in gates
-            ],
+            checks=gate_checks(gates),
             metadata={
                 **sizes,
                 "size_ratio_to_float_model": sizes["float_bytes"] / sizes["openvino_bytes"],

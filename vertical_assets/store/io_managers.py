@@ -5,13 +5,14 @@ visible. `StoreIOManager` then commits on the way out, and hands a `Table` or a 
 assets below, by the type that they ask for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from upath import UPath
 
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.store.gates import Gate
 from vertical_assets.store.versions import (
     Directory,
     Staged,
@@ -158,6 +159,26 @@ def check(
         description=reason,
         metadata=figures,
     )
+
+
+def gate_checks(
+    gates: Iterable[Gate], key: Sequence[str] | None = None
+) -> list[dg.AssetCheckResult]:
+    """Verdicts of gates: a failed one is an error where no model is released without it, else a
+    warning.
+    """
+    return [
+        check(
+            gate.gate,
+            gate.passed,
+            gate.why,
+            severity=dg.AssetCheckSeverity.ERROR if gate.blocking else dg.AssetCheckSeverity.WARN,
+            key=key,
+            value=gate.value,
+            bar=gate.bar,
+        )
+        for gate in gates
+    ]
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]], cell: int = 60) -> str:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from vertical_assets.evaluation.gates import Gate
 from vertical_assets.release.artifacts import gates_of
 from vertical_assets.release.files import DamagedArtifactError, checksums
 from vertical_assets.release.predictor import Predictor
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.store.gates import Gate
 from vertical_assets.store.versions import Table
 from vertical_assets_tests.conftest import Project, tiny
 

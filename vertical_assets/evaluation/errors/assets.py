@@ -7,7 +7,7 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
-from vertical_assets.store.io_managers import check, markdown_table, outs, stored
+from vertical_assets.store.io_managers import gate_checks, markdown_table, outs, stored
 
 VERSION = "1"
 SHOWN = 15
@@ -117,17 +117,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
         yield stored(
             stage_table(store_root(), SLICES, found.slices.to_batches(), spec.sensitive),
             key=key["slices"],
-            checks=[
-                check(
-                    gate.gate,
-                    gate.passed,
-                    gate.why,
-                    key=key["slices"],
-                    value=gate.value,
-                    bar=gate.bar,
-                )
-                for gate in gates_of(found.slices, spec)
-            ],
+            checks=gate_checks(gates_of(found.slices, spec), key["slices"]),
             metadata={
                 **linked,
                 "worst": dg.MetadataValue.md(

@@ -20,12 +20,12 @@ import xxhash
 
 from vertical_assets.corpus.cleaning.terms import Terms
 from vertical_assets.corpus.review.spot_check import wilson_interval
-from vertical_assets.evaluation.gates import Gate
 from vertical_assets.evaluation.scores import answer_tokens, token_f1
 from vertical_assets.labels.splits import TEST
 from vertical_assets.labels.targets import Span, targets_of
 from vertical_assets.spec import TaskKind, VerticalSpec
 from vertical_assets.store.contracts import SLICES
+from vertical_assets.store.gates import Gate
 
 ALL = "all"
 WORST = "worst_slice"  # the gate

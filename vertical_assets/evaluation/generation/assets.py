@@ -7,7 +7,7 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
-from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+from vertical_assets.store.io_managers import check, gate_checks, markdown_table, picture, stored
 
 VERSION = "1"
 SHOWN = 12
@@ -160,17 +160,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
         ]
         return stored(
             stage_table(store_root(), EVALUATION, report.to_batches(), spec.sensitive),
-            checks=[
-                check(
-                    gate.gate,
-                    gate.passed,
-                    gate.why,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    value=gate.value,
-                    bar=gate.bar,
-                )
-                for gate in gates_of(report, spec)
-            ],
+            checks=gate_checks(gates_of(report, spec)),
             metadata={
                 "test_rouge_l": figures[FINETUNED][MAIN],
                 "test_perplexity": figures[FINETUNED]["perplexity"],

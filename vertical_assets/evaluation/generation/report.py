@@ -6,7 +6,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vertical_assets.evaluation.gates import Gate
 from vertical_assets.evaluation.generation.text_metrics import generation_scores
 from vertical_assets.evaluation.metrics import value_of
 from vertical_assets.evaluation.names import FINETUNED, MAIN_METRIC
@@ -15,6 +14,7 @@ from vertical_assets.evaluation.significance import gain_over, gain_rows
 from vertical_assets.labels.splits import TEST
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import EVALUATION
+from vertical_assets.store.gates import Gate
 
 BASELINE = "nearest_prompt"
 MAIN = MAIN_METRIC["generation"]

@@ -4,7 +4,13 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, store_root
-from vertical_assets.store.io_managers import check, markdown_table, stored, watched_files
+from vertical_assets.store.io_managers import (
+    check,
+    gate_checks,
+    markdown_table,
+    stored,
+    watched_files,
+)
 
 VERSION = "1"
 SHOWN = 12
@@ -118,10 +124,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
                     + "".join(f"; line {each.line}: {each.reason}" for each in file.rejected[:3]),
                     severity=dg.AssetCheckSeverity.WARN,
                 ),
-                *(
-                    check(gate.gate, gate.passed, gate.why, value=gate.value)
-                    for gate in gates_of(ran.table, spec)
-                ),
+                *gate_checks(gates_of(ran.table, spec)),
             ],
             metadata={
                 **{f"pass_at_{score.k}": score.value for score in scores},

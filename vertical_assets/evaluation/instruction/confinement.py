@@ -12,6 +12,7 @@ import os
 import resource
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 
 FILES, CALLS, USER = "files", "system calls", "user"
 PROTECTIONS = (FILES, CALLS, USER)
@@ -188,7 +189,7 @@ def _restrict_files(folder: str | None, readable: Sequence[str]) -> int | None:
         return None
     handled = (1 << _RIGHTS.get(abi, 16)) - 1
     ruleset = _libc.syscall(_CREATE_RULESET, struct.pack("=Q", handled), 8, 0)
-    rights = [(path, _READ | (_LIST if os.path.isdir(path) else 0)) for path in readable]  # noqa: PTH112
+    rights = [(path, _READ | (_LIST if Path(path).is_dir() else 0)) for path in readable]
     for path, right in [*rights, *([(folder, _OWN_FOLDER)] if folder else [])]:
         try:
             opened = os.open(path, os.O_PATH | os.O_CLOEXEC)

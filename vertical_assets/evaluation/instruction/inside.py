@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 import types
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from vertical_assets.evaluation.instruction.confinement import PROTECTIONS, confine
@@ -115,9 +116,9 @@ class Candidate:
 def serve(job: dict[str, Any], peer: Peer) -> None:
     """Runs the program, then answers calls of its function until nobody asks any more."""
 
-    def attempt(made: Any) -> dict[str, Any]:
+    def attempt(made: Callable[..., Any], *given: Any) -> dict[str, Any]:
         try:
-            return {"value": encode(made())}
+            return {"value": encode(made(*given))}
         except BaseException as error:  # sys.exit() too is an answer, and no good one
             return {"error": [type(error).__name__, str(error)[:LONGEST_ERROR]]}
 
@@ -127,6 +128,9 @@ def serve(job: dict[str, Any], peer: Peer) -> None:
     def load() -> None:
         exec(compile(job["program"], "<program>", "exec"), module.__dict__)
 
+    def call(args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        return module.__dict__[job["entry_point"]](*args, **kwargs)
+
     peer.receive()  # the test's process is ready
     peer.send(attempt(load))
     while True:
@@ -135,7 +139,7 @@ def serve(job: dict[str, Any], peer: Peer) -> None:
         except GoneError:
             return
         args, kwargs = decode(given), decode(named)
-        peer.send(attempt(lambda: module.__dict__[job["entry_point"]](*args, **kwargs)))  # noqa: B023
+        peer.send(attempt(call, args, kwargs))
 
 
 def judge(job: dict[str, Any], peer: Peer | None) -> str | None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from vertical_assets.evaluation.gates import Gate
 from vertical_assets.evaluation.instruction.pass_at_k import PassAtK, pass_rates
 from vertical_assets.evaluation.instruction.sandbox import (
     Limits,
@@ -20,6 +19,7 @@ from vertical_assets.evaluation.instruction.tasks import Task
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.spec.evaluation import Instruction
 from vertical_assets.store.contracts import INSTRUCTION
+from vertical_assets.store.gates import Gate
 
 REFERENCES, SCORE = "references_pass", "pass_at_1"
 Answers = Callable[[Sequence[str], Sequence[int]], Sequence[tuple[str, bool]]]

@@ -5,7 +5,7 @@ import dagster as dg
 from vertical_assets.evaluation.names import MAIN_METRIC, TITLES
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
-from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+from vertical_assets.store.io_managers import gate_checks, markdown_table, picture, stored
 
 VERSION = "1"
 
@@ -61,19 +61,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
         found = measure(finetuned_ckpt.path, tested, spec)
         return stored(
             stage_table(store_root(), ROBUSTNESS, found.table.to_batches(), spec.sensitive),
-            checks=[
-                check(
-                    gate.gate,
-                    gate.passed,
-                    gate.why,
-                    severity=dg.AssetCheckSeverity.ERROR
-                    if gate.blocking
-                    else dg.AssetCheckSeverity.WARN,
-                    drop="not measured" if gate.value is None else gate.value,
-                    bar=gate.bar,
-                )
-                for gate in gates_of(found.table, spec)
-            ],
+            checks=gate_checks(gates_of(found.table, spec)),
             metadata={
                 "curves": picture(picture_of(found.table, spec), "robustness curves"),
                 "figures": dg.MetadataValue.md(markdown_table(found.table.to_pylist())),

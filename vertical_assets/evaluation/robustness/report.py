@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from vertical_assets.evaluation.gates import Gate
 from vertical_assets.evaluation.names import MAIN_METRIC, TITLES
 from vertical_assets.evaluation.robustness.noise import (
     OF_LANGUAGE,
@@ -23,6 +22,7 @@ from vertical_assets.evaluation.scores import answer_tokens, token_f1
 from vertical_assets.labels.targets import SPAN_KINDS, targets_of
 from vertical_assets.spec import TaskKind, VerticalSpec
 from vertical_assets.store.contracts import ROBUSTNESS
+from vertical_assets.store.gates import Gate
 
 FGSM, CLEAN = "fgsm", "none"
 ROUNDS = 1000  # of the bootstrap
