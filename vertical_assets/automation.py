@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster import DagsterEvent
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.data_version import (
@@ -202,3 +203,14 @@ def failed_checks(
                 FailedCheck(check_key.asset_key, check_key.name, evaluation.description or "")
             )
     return found
+
+
+def failure_of(event: DagsterEvent) -> str:
+    """Why a step failed: the message that the asset raised, without Dagster's frame around it."""
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else "for an unknown reason"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
-from dagster import DagsterEvent, DagsterEventType
+from dagster import DagsterEventType
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.execution.api import execute_run_iterator
@@ -38,6 +38,7 @@ from vertical_assets.automation import (
     DATA_VERSION_TAG,
     Unsynced,
     failed_checks,
+    failure_of,
     observations,
     unsynced,
 )
@@ -278,17 +279,6 @@ def diverted_output() -> Iterator[None]:
             for descriptor, copy in own.items():
                 os.dup2(copy, descriptor)
                 os.close(copy)
-
-
-def failure_of(event: DagsterEvent) -> str:
-    """Why a step failed: the message that the asset raised, without Dagster's frame around it."""
-    data = event.step_failure_data
-    if data.user_failure_data is not None and data.user_failure_data.description:
-        return data.user_failure_data.description
-    error = data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return error.message.strip() if error is not None else "for an unknown reason"
 
 
 def version_of(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> str | None:

@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import BaseModel
 
 from vertical_assets import automation
+from vertical_assets.alerting import alert_sensor
 from vertical_assets.corpus import assets as corpus
 from vertical_assets.evaluation import assets as evaluation
 from vertical_assets.features import assets as features
@@ -44,5 +45,7 @@ def build_definitions(spec: VerticalSpec) -> dg.Definitions:
     """All definitions of one vertical, without resources."""
     assets = [asset for stage in STAGES for asset in stage.build_assets(spec)]
     return dg.Definitions(
-        assets=assets, jobs=automation.jobs(spec), sensors=[automation.source_sensor(spec)]
+        assets=assets,
+        jobs=automation.jobs(spec),
+        sensors=[automation.source_sensor(spec), alert_sensor(spec)],
     )

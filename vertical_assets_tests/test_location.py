@@ -27,6 +27,7 @@ print(json.dumps({"groups": sorted({n.group_name for n in graph.asset_nodes}),
 GLUE = {
     "assets.py",
     "vertical.py",
+    "alerting.py",
     "automation.py",
     "building.py",
     "definitions.py",
