@@ -34,7 +34,7 @@ from vertical_assets.spec.labels import (
 from vertical_assets.spec.modules import FEATURES, check_fit
 from vertical_assets.spec.release import Quantize
 from vertical_assets.spec.section import Name, Strict
-from vertical_assets.spec.training import Finetune, Model, Pretrain
+from vertical_assets.spec.training import Finetune, Model, Pretrain, WarmStart
 
 __all__ = [
     "Agreement",
@@ -64,6 +64,7 @@ __all__ = [
     "Task",
     "TaskKind",
     "VerticalSpec",
+    "WarmStart",
 ]
 
 
@@ -96,6 +97,7 @@ _FOR_ENCODERS = (
     "finetune.head_factor",
     "finetune.class_weights",
     "finetune.per_group",
+    "finetune.warm_start",
 )
 
 
