@@ -1,29 +1,31 @@
-"""Gold labels: what the annotators' majority says; where there is none, the item waits."""
+"""Aggregation: what several annotators' statements come to; without a majority the item waits."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vertical_assets.labels.agreement import count_matrix
 from vertical_assets.labels.decisions import Decision, decide
-from vertical_assets.labels.splits import groups_of, split_of
 from vertical_assets.labels.targets import COLUMN, Target, targets_of, to_cell
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.contracts import ADJUDICATION, LABELED
+from vertical_assets.store.contracts import ANNOTATIONS
 
+TARGETS = ("labels", "spans", "value")
 DEFAULT_TOLERANCE = 0.1  # of the range, or of the spread of all values
 
 
-@dataclass(frozen=True)
-class Gold:
-    """Items with a gold label, and items on which the annotators are split."""
-
-    labeled: pa.Table
-    disputed: pa.Table
+AGGREGATED = pa.schema(
+    [
+        *(ANNOTATIONS.field(name) for name in ("item_id", "question", "label", *TARGETS)),
+        pa.field("confidence", pa.float64()),
+        pa.field("n_annotators", pa.int64()),
+        pa.field("votes", pa.string()),
+        pa.field("method", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -35,60 +37,50 @@ class _Judged:
     n_annotators: int
 
 
-def majority(annotations: pa.Table, documents: pa.Table, spec: VerticalSpec) -> Gold:
-    """One target per item: what most annotators said; what they are split on is disputed.
+def aggregate(annotations: pa.Table, spec: VerticalSpec) -> pa.Table:
+    """What an item's annotators come to, by the way that the task asks for: AGGREGATED, a null
+    target where there is no gold.
+    """
+    return majority(annotations, spec)
+
+
+def majority(annotations: pa.Table, spec: VerticalSpec) -> pa.Table:
+    """What most annotators say of each item; where they are split the target is null.
 
     In question answering an item is a document and a question. What a majority is, by the kind of
     the task: a class by the most votes, a tie for the first place being disputed; for the others
     see `decisions`.
 
     Args:
-        annotations: ANNOTATIONS of one task.
-        documents: DEDUP_DOCUMENTS that the items belong to.
-        spec: sections `task`, `split`, `seed`.
+        annotations: ANNOTATIONS of one task, one an annotator and item.
+        spec: section `task`.
 
     Returns:
-        Gold: LABELED and ADJUDICATION; together they hold every annotated item once.
+        pa.Table: AGGREGATED, every annotated item once; votes are JSON, what was said -> number of
+        annotators.
     """
     kind = spec.task.kind
-    texts = dict(zip(documents["doc_id"].to_pylist(), documents["text"].to_pylist(), strict=True))
-    groups = dict(zip(documents["doc_id"].to_pylist(), groups_of(documents, spec), strict=True))
+    if not annotations.num_rows:
+        return AGGREGATED.empty_table()
     judged = _classes(annotations, spec) if kind == "classification" else _others(annotations, spec)
-    labeled_rows: list[dict[str, Any]] = []
-    disputed_rows: list[dict[str, Any]] = []
-    for each in judged:
-        row = {
+    rows = [
+        {
             "item_id": each.item,
-            "text": texts[each.item],
-            "task": spec.task.name,
             "question": each.question,
+            "label": each.type,
+            **(
+                {}
+                if each.decision.target is None
+                else {COLUMN[kind]: to_cell(each.decision.target, kind)}
+            ),
+            "confidence": each.decision.confidence,
+            "n_annotators": each.n_annotators,
+            "votes": json.dumps(each.decision.votes, ensure_ascii=False),
+            "method": "median" if kind == "regression" else "majority",
         }
-        target = each.decision.target
-        if target is None:
-            votes = json.dumps(each.decision.votes, ensure_ascii=False)
-            disputed_rows.append({**row, "votes": votes})
-            continue
-        labeled_rows.append(
-            {
-                **row,
-                "label": each.type,
-                COLUMN[kind]: to_cell(target, kind),
-                "confidence": each.decision.confidence,
-                "n_annotators": each.n_annotators,
-                "method": "median" if kind == "regression" else "majority",
-                "split": split_of(groups[each.item], spec),
-                "cluster_id": groups[each.item],
-            }
-        )
-    return Gold(
-        pa.Table.from_pylist(labeled_rows, LABELED),
-        pa.Table.from_pylist(disputed_rows, ADJUDICATION),
-    )
-
-
-def items_in(annotations: pa.Table) -> int:
-    """Annotated items; of questions, each counts."""
-    return annotations.group_by(["item_id", "question"]).aggregate([]).num_rows
+        for each in judged
+    ]
+    return pa.Table.from_pylist(rows, AGGREGATED)
 
 
 def _classes(annotations: pa.Table, spec: VerticalSpec) -> Iterator[_Judged]:
