@@ -24,7 +24,7 @@ from dagster._time import get_current_datetime
 
 from vertical_assets.labels.batches.automation import PARTITIONED
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.io_managers import ALL_FILES, DATA_VERSION_TAG
+from vertical_assets.store.io_managers import ALL_FILES, DATA_VERSION_TAG, recorded_failures
 
 BEFORE_TRAINING = ("corpus", "labels")
 LIGHT_MODULES = ("pyarrow.dataset", "vertical_assets.vertical")
@@ -103,7 +103,7 @@ def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
             f"{spec.name}_build",
             selection=rest,
             executor_def=executor([*LIGHT_MODULES, *HEAVY_MODULES]),
-            description=f"From the documents of {spec.name} to its quantized model.",
+            description=f"From the documents of {spec.name} to its release.",
         ),
     ]
 
@@ -134,6 +134,7 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
     from vertical_assets.corpus.review.verdicts import verdict_fingerprint
     from vertical_assets.evaluation.instruction.tasks import task_fingerprint
     from vertical_assets.labels.adjudication.decisions import decision_fingerprint
+    from vertical_assets.release.promotion import approvals
 
     found = {
         (dg.AssetKey([spec.name, "source_files"]), name): version
@@ -145,6 +146,11 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
     if spec.evaluate.instruction is not None:
         found[(dg.AssetKey([spec.name, "instruction_files"]), ALL_FILES)] = task_fingerprint(
             drop_folder(spec.name) / spec.evaluate.instruction.path
+        )
+    if spec.promote.approval == "required":
+        file = drop_folder(spec.name) / approvals.FILE
+        found[(dg.AssetKey([spec.name, "approvals"]), ALL_FILES)] = approvals.approvals_fingerprint(
+            file
         )
     for (key, partition), version in found.items():
         record = instance.get_latest_data_version_record(
@@ -206,24 +212,14 @@ def failed_checks(
     graph: AssetGraph, instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]
 ) -> list[FailedCheck]:
     """Blocking checks of these assets whose latest evaluation failed as an error."""
-    wanted, found = set(keys), []
-    for check_key in sorted(graph.asset_check_keys, key=str):
-        node = graph.get(check_key)
-        if check_key.asset_key not in wanted or not node.blocking:
-            continue
-        summary = instance.event_log_storage.get_asset_check_summary_records([check_key])[check_key]
-        record = summary.last_completed_check_execution_record
-        if record is None or record.event is None:
-            continue
-        event = record.event.dagster_event
-        if event is None:
-            continue
-        evaluation = event.asset_check_evaluation_data
-        if not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
-            found.append(
-                FailedCheck(check_key.asset_key, check_key.name, evaluation.description or "")
-            )
-    return found
+    wanted = set(keys)
+    checks = [
+        key for key in graph.asset_check_keys if key.asset_key in wanted and graph.get(key).blocking
+    ]
+    return [
+        FailedCheck(key.asset_key, key.name, reason)
+        for key, reason in recorded_failures(instance, checks).items()
+    ]
 
 
 def failure_of(event: DagsterEvent) -> str:

@@ -30,6 +30,8 @@ from vertical_assets.building import (
 from vertical_assets.definitions import project_folder
 
 if TYPE_CHECKING:
+    from upath import UPath
+
     from vertical_assets.trace import Step
 
 
@@ -139,12 +141,27 @@ def rollback(vertical: str, to: str | None, reason: str) -> None:
     from vertical_assets.store import store_root
 
     enter_project()
+    folder = channels.releases_folder(store_root(), vertical)
     try:
-        after = channels.rollback(channels.releases_folder(store_root(), vertical), to, reason)
+        after = channels.rollback(folder, to, reason)
     except channels.ReleaseError as error:
         raise click.ClickException(str(error)) from error
     change = after.history[-1]
     console.print(f"{vertical}: the champion is {after.champion}, it was {change['was']}")
+    follow(folder)
+
+
+def follow(folder: "UPath") -> None:
+    """Lets MLflow's aliases follow the channels; served is what the channels say, with or without."""
+    from vertical_assets.release.promotion.registry import is_there, mirror
+    from vertical_assets.training.tracking import tracking_uri
+
+    if not is_there(tracking_uri()):
+        return
+    try:
+        mirror(folder, tracking_uri())
+    except Exception as error:  # whatever is wrong with it
+        console.print(f"[yellow]MLflow's aliases did not follow:[/yellow] {escape(str(error))}")
 
 
 @main.command()
@@ -158,12 +175,69 @@ def releases(vertical: str) -> None:
     folder = channels.releases_folder(store_root(), vertical)
     now = channels.read_channels(folder)
     grid = Grid("release", "channel", title=vertical, title_justify="left")
-    for digest in channels.released(folder):
-        roles = {now.champion: "champion", now.challenger: f"challenger, {now.split:.0%}"}
-        grid.add_row(digest, roles.get(digest, "withdrawn" if digest in now.withdrawn else ""))
+    stored = channels.released(folder)
+    for digest in [*stored, *sorted(set(now.refused) - set(stored))]:
+        role = now.role(digest) or ""
+        notes = {"challenger": f", {now.split:.0%}", "pending": ", waits for approval"}
+        grid.add_row(digest, role + notes.get(role, ""))
     console.print(grid)
     for change in now.history:
         console.print(f"{change['at']} {change['channel']} {change['release']}: {change['reason']}")
+
+
+@main.command()
+@click.argument("vertical")
+@click.argument("release", required=False)
+@click.option("--by", required=True, help="Who decides.")
+@click.option("--reason", required=True, help="Why; kept with the decision.")
+def approve(vertical: str, release: str | None, by: str, reason: str) -> None:
+    """Approve RELEASE of VERTICAL, by default the one that waits; the next build puts it in place.
+
+    Its gates are read again then: an approval opens no gate.
+    """
+    say(vertical, release, True, by, reason)
+
+
+@main.command()
+@click.argument("vertical")
+@click.argument("release", required=False)
+@click.option("--by", required=True, help="Who decides.")
+@click.option("--reason", required=True, help="Why; kept with the decision.")
+def refuse(vertical: str, release: str | None, by: str, reason: str) -> None:
+    """Refuse RELEASE of VERTICAL, by default the one that waits."""
+    say(vertical, release, False, by, reason)
+
+
+def say(vertical: str, release: str | None, approved: bool, by: str, reason: str) -> None:
+    """Records what a person says of a release."""
+    from vertical_assets.corpus.reading.sources import drop_folder
+    from vertical_assets.release import channels
+    from vertical_assets.release.promotion import approvals
+    from vertical_assets.store import store_root
+
+    spec = open_targets(vertical)[0].spec
+    if spec.promote.approval != "required":
+        raise click.ClickException(
+            f"releases of {vertical} wait for nobody; set 'promote.approval: required'"
+        )
+    folder = channels.releases_folder(store_root(), vertical)
+    now = channels.read_channels(folder)
+    try:
+        digest = channels.named(folder, release) if release else now.pending
+        if digest is None:
+            raise click.ClickException(f"no release of {vertical} waits for approval; name one")
+        if digest == now.champion and not approved:
+            raise click.ClickException(
+                f"{digest} is the champion; take it out by vertical-assets rollback {vertical}"
+            )
+        said = approvals.record(
+            drop_folder(vertical) / approvals.FILE, digest, approved, by, reason
+        )
+    except (channels.ReleaseError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    verb = "approved" if approved else "refused"
+    console.print(f"{vertical}: {digest} is {verb} by {said.by}: {said.reason}")
+    console.print(f"Now run: vertical-assets build {vertical}")
 
 
 @main.command()

@@ -44,7 +44,8 @@ class VerticalComponent(dg.Component):
 
 def build_definitions(spec: VerticalSpec) -> dg.Definitions:
     """All definitions of one vertical, without resources."""
-    assets = [asset for stage in STAGES for asset in stage.build_assets(spec)]
+    assets = [asset for stage in STAGES[:-1] for asset in stage.build_assets(spec)]
+    assets += release.build_assets(spec, assets)
     sensors = [automation.source_sensor(spec), alert_sensor(spec)]
     if spec.task.kind != "generation":  # else nobody labels
         sensors.append(batch_sensor(spec))

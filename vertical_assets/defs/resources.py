@@ -1,6 +1,5 @@
 """Resources and the executor, each bound once for all verticals."""
 
-import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +8,7 @@ import dagster as dg
 
 from vertical_assets.automation import LIGHT_MODULES, executor
 from vertical_assets.store.io_managers import StoreIOManager
+from vertical_assets.training.tracking import EXPERIMENT, tracking_uri
 
 
 @dg.resource(description="MLflow through dagster-mlflow; imported when a training asks for it.")
@@ -21,8 +21,7 @@ def mlflow(context: dg.InitResourceContext) -> Iterator[Any]:
         warnings.simplefilter("ignore", dg.BetaWarning)
         from dagster_mlflow import mlflow_tracking
 
-        uri = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///data/mlflow.db")
-        config = {"experiment_name": "vertical_assets", "mlflow_tracking_uri": uri}
+        config = {"experiment_name": EXPERIMENT, "mlflow_tracking_uri": tracking_uri()}
         yield from mlflow_tracking.resource_fn(context.replace_config(config))
 
 

@@ -32,7 +32,7 @@ from vertical_assets.spec.labels import (
     TaskKind,
 )
 from vertical_assets.spec.modules import FEATURES, check_fit
-from vertical_assets.spec.release import Quantize
+from vertical_assets.spec.release import Promote, Quantize
 from vertical_assets.spec.section import Name, Strict
 from vertical_assets.spec.training import Finetune, Model, Pretrain, WarmStart
 
@@ -53,6 +53,7 @@ __all__ = [
     "Pretrain",
     "Privacy",
     "Processes",
+    "Promote",
     "Quantize",
     "Range",
     "Rules",
@@ -90,6 +91,7 @@ _FOR_ENCODERS = (
     "evaluate.errors",
     "evaluate.robustness",
     "quantize",
+    "promote",
     "pretrain.mask",
     "pretrain.freeze_layers",
     "pretrain.head_factor",
@@ -130,6 +132,7 @@ class VerticalSpec(Strict):
     generate: Generate = Generate()
     evaluate: Evaluate = Evaluate()
     quantize: Quantize = Quantize()
+    promote: Promote = Promote()
 
     @field_validator("sources")
     @classmethod
