@@ -6,9 +6,11 @@ The truth about staleness is Dagster's own (`CachingStaleStatusResolver`, the co
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 from dagster import DagsterEvent
+from dagster._config import process_config
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.data_version import (
@@ -18,6 +20,7 @@ from dagster._core.definitions.data_version import (
     StaleStatus,
     extract_data_version_from_entry,
 )
+from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
 from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._time import get_current_datetime
@@ -60,12 +63,33 @@ def executor(preloaded: Sequence[str]) -> dg.ExecutorDefinition:
     """Steps in processes of their own, two at a time, forked from a server that has loaded these
     modules: a step then starts in a moment.
     """
-    return dg.multiprocess_executor.configured(
-        {
-            "max_concurrent": 2,
-            "start_method": {"forkserver": {"preload_modules": list(preloaded)}},
-        }
-    )
+    return dg.multiprocess_executor.configured(apart(preloaded))
+
+
+def apart(preloaded: Sequence[str]) -> dict[str, Any]:
+    """Configuration of `dg.multiprocess_executor`."""
+    return {
+        "max_concurrent": 2,
+        "start_method": {"forkserver": {"preload_modules": list(preloaded)}},
+    }
+
+
+@dg.executor(name="by_weight", requirements=multiple_process_executor_requirements())
+def by_weight(context: dg.InitExecutorContext) -> dg.Executor:
+    """For runs of the loop and of people in the UI, whatever assets they chose: light ones one
+    after the other in the run's own process, others in processes of their own. A light step never
+    waits for torch, and a chain of heavy ones loads it once.
+    """
+    job = context.job.get_definition()
+    chosen = getattr(context.job, "asset_selection", None) or job.asset_layer.executable_asset_keys
+    groups = {job.asset_layer.get(key).group_name for key in chosen}
+    made = dg.in_process_executor if groups <= set(BEFORE_TRAINING) else dg.multiprocess_executor
+    config = {} if made is dg.in_process_executor else apart([*LIGHT_MODULES, *HEAVY_MODULES])
+    evaluated = process_config(made.config_schema.config_type, config)
+    create = made.executor_creation_fn
+    if create is None or evaluated.value is None:
+        raise dg.DagsterInvariantViolationError(f"{made.name} can't be made: {evaluated.errors}")
+    return create(context._replace(executor_def=made, executor_config=evaluated.value))
 
 
 def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:

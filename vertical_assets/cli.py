@@ -45,9 +45,11 @@ def main() -> None:
 @click.option("--all", "force", is_flag=True, help="Materialize everything, in sync or not.")
 def build(vertical: str, force: bool) -> None:
     """Materialize what is missing or out of date in VERTICAL; exit status 1 if it stops early."""
+    from vertical_assets.conditions import building_folder
     from vertical_assets.corpus.reading.sources import drop_folder
     from vertical_assets.labels.batches.arrivals import unsettled
     from vertical_assets.store import store_root, tombstones
+    from vertical_assets.store.atomic import is_locked, locked
     from vertical_assets.store.versions import purge
 
     started = time.monotonic()
@@ -56,7 +58,12 @@ def build(vertical: str, force: bool) -> None:
     outcomes: dict[Part, Outcome] = {}
     for key in unsettled(target.spec):
         console.print(f"labels of batch {key} are still being written, left for the next build")
-    problems = run_build(target, outcomes, force)
+    at_work = building_folder(vertical)
+    at_work.mkdir(parents=True, exist_ok=True)
+    if is_locked(at_work):
+        console.print(f"another build of {vertical} is at work; this one waits for it")
+    with locked(at_work):  # the loop waits as well
+        problems = run_build(target, outcomes, force)
     if target.spec.sensitive or tombstones.read(drop_folder(vertical) / tombstones.FILE).entries:
         purge(store_root() / vertical)
     console.print(outcome_table(target, outcomes))
@@ -152,7 +159,7 @@ def rollback(vertical: str, to: str | None, reason: str) -> None:
 
 
 def follow(folder: "UPath") -> None:
-    """Lets MLflow's aliases follow the channels; served is what the channels say, with or without."""
+    """Lets MLflow's aliases follow the channels, by which is served with or without MLflow."""
     from vertical_assets.release.promotion.registry import is_there, mirror
     from vertical_assets.training.tracking import tracking_uri
 

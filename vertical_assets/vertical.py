@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from vertical_assets import automation
 from vertical_assets.alerting import alert_sensor
+from vertical_assets.conditions import automated, loop_sensor
 from vertical_assets.corpus import assets as corpus
 from vertical_assets.evaluation import assets as evaluation
 from vertical_assets.features import assets as features
@@ -48,5 +49,7 @@ def build_definitions(spec: VerticalSpec) -> dg.Definitions:
     assets += release.build_assets(spec, assets)
     sensors = [automation.source_sensor(spec), alert_sensor(spec)]
     if spec.task.kind != "generation":  # else nobody labels
-        sensors.append(batch_sensor(spec))
-    return dg.Definitions(assets=assets, jobs=automation.jobs(spec), sensors=sensors)
+        sensors += [batch_sensor(spec), loop_sensor(spec)]
+    return dg.Definitions(
+        assets=automated(assets, spec), jobs=automation.jobs(spec), sensors=sensors
+    )

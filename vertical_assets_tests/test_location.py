@@ -30,9 +30,11 @@ GLUE = {
     "alerting.py",
     "automation.py",
     "building.py",
+    "conditions.py",
     "definitions.py",
     "cli.py",
     "io_managers.py",
+    "launcher.py",
 }
 
 

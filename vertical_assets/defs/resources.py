@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from vertical_assets.automation import LIGHT_MODULES, executor
+from vertical_assets.automation import by_weight
 from vertical_assets.store.io_managers import StoreIOManager
 from vertical_assets.training.tracking import EXPERIMENT, tracking_uri
 
@@ -29,6 +29,6 @@ def mlflow(context: dg.InitResourceContext) -> Iterator[Any]:
 def defs() -> dg.Definitions:
     return dg.Definitions(
         resources={"io_manager": StoreIOManager(), "mlflow": mlflow},
-        # For what is materialized by hand: a light step never waits for torch.
-        executor=executor(LIGHT_MODULES),
+        # For what the loop or people in the UI materialize.
+        executor=by_weight,
     )

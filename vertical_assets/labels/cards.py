@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from vertical_assets.labels.balance import balance
+from vertical_assets.labels.gold.balance import balance
 from vertical_assets.spec import TaskKind, VerticalSpec
 from vertical_assets.store.markdown import markdown_table
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from vertical_assets.spec.automation import Automate
 from vertical_assets.spec.compute import Privacy, Processes, Range, Search
 from vertical_assets.spec.corpus import (
     Clean,
@@ -39,6 +40,7 @@ from vertical_assets.spec.training import Finetune, Model, Pretrain, WarmStart
 __all__ = [
     "Agreement",
     "Annotation",
+    "Automate",
     "Clean",
     "Dedup",
     "Deidentify",
@@ -131,6 +133,7 @@ class VerticalSpec(Strict):
     instruct: Instruct = Instruct()
     generate: Generate = Generate()
     evaluate: Evaluate = Evaluate()
+    automate: Automate = Automate()
     quantize: Quantize = Quantize()
     promote: Promote = Promote()
 
