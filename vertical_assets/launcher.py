@@ -46,7 +46,7 @@ def is_dead(run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
 
 
 def _lives(pid: int, since: float) -> bool:
-    """Whether a process of that number, begun by then, is there; a later one just has its number."""
+    """Whether a process of that number, begun by then, is there; a later one is another."""
     try:
         process = psutil.Process(pid)
         return process.create_time() <= since + 1 and process.status() != psutil.STATUS_ZOMBIE

@@ -108,7 +108,7 @@ class World:
 
     def ticks(self, most: int = 10) -> list[set[str]]:
         """Looks until nothing is requested any more; what is requested is made at once."""
-        found = []
+        found: list[set[str]] = []
         while (requested := self.tick()) and len(found) < most:
             found.append(requested)
             self.run(*requested)

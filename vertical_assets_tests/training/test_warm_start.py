@@ -29,8 +29,8 @@ from vertical_assets.training.warm_start import (
 )
 from vertical_assets_tests.conftest import tiny
 
-OLD = {"drug": ("aspirin", "insulin"), "disease": ("fever", "cough")}
-NEW = {"drug": ("statin", "heparin"), "disease": ("asthma", "angina")}
+OLD: dict[str, tuple[str, ...]] = {"drug": ("aspirin", "insulin"), "disease": ("fever", "cough")}
+NEW: dict[str, tuple[str, ...]] = {"drug": ("statin", "heparin"), "disease": ("asthma", "angina")}
 INPUTS = {"pretrained_ckpt": "base", "labeled_set": "first"}
 
 
