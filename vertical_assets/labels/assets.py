@@ -135,13 +135,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         from vertical_assets.store.contracts import AGREEMENT
         from vertical_assets.store.tables import stage_table
 
-        report = agreement_report(
-            annotations.read(),
-            spec.labels,
-            spec.agreement.bootstrap,
-            spec.seed,
-            spec.task.kind,
-        )
+        report = agreement_report(annotations.read(), spec)
         rows = report.to_pylist()
         overall = rows[0]
         value = overall["value"]

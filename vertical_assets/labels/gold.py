@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vertical_assets.labels.agreement import count_matrix
 from vertical_assets.labels.decisions import Decision, decide
 from vertical_assets.labels.splits import groups_of, split_of
 from vertical_assets.labels.targets import COLUMN, Target, targets_of, to_cell
+from vertical_assets.labels.votes import votes_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import ADJUDICATION, LABELED
 
@@ -93,8 +93,8 @@ def items_in(annotations: pa.Table) -> int:
 
 def _classes(annotations: pa.Table, spec: VerticalSpec) -> Iterator[_Judged]:
     labels = spec.labels
-    counts = count_matrix(annotations, labels)
-    items = annotations["item_id"].combine_chunks().dictionary_encode().dictionary.to_pylist()
+    votes_ = votes_of(annotations, labels)
+    counts, items = votes_.counts, votes_.items.to_pylist()
     best = counts.max(axis=1)
     disputed = (counts == best[:, None]).sum(axis=1) > 1
     first, votes = counts.argmax(axis=1), counts.sum(axis=1)

@@ -130,13 +130,17 @@ ANNOTATIONS = pa.schema(
 
 AGREEMENT = pa.schema(
     [
-        _field("scope", pa.string(), "overall | class | pair | annotator"),
-        _field("name", pa.string(), "Class, pair or annotator"),
-        _field("statistic", pa.string(), "alpha | percent | span_f1"),
-        _field("value", pa.float64(), "The statistic; alpha at most 1", nullable=True),
+        _field("scope", pa.string(), "overall | batch | class | pair | annotator"),
+        _field("name", pa.string(), "Batch, class, pair of annotators `a | b`, or annotator"),
+        _field(
+            "statistic",
+            pa.string(),
+            "alpha (Krippendorff) | ac1 | ac2 (Gwet) | percent (equal pairs) | span_f1",
+        ),
+        _field("value", pa.float64(), "At most 1; null: no item has two labels", nullable=True),
         _field("low", pa.float64(), "Lower end of the 95 % bootstrap interval", nullable=True),
         _field("high", pa.float64(), "Upper end of the 95 % bootstrap interval", nullable=True),
-        _field("items", pa.int64(), "Items with at least two labels"),
+        _field("items", pa.int64(), "Items with labels of at least two annotators"),
     ]
 )
 

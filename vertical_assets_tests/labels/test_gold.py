@@ -21,7 +21,7 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import DEDUP_DOCUMENTS, LABELED
 from vertical_assets_tests.conftest import shared_data, tiny
 from vertical_assets_tests.corpus.validity.test_rules import ROW
-from vertical_assets_tests.labels.test_agreement import said
+from vertical_assets_tests.labels.agreement.test_report import said
 
 SPEC = VerticalSpec(**tiny(task={"name": "t", "labels": {"0": "no", "1": "yes"}}))
 
