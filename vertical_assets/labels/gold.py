@@ -1,21 +1,15 @@
-"""Gold labels: what the annotators' majority says; where there is none, the item waits."""
+"""Gold labels: what the annotators' judgements come to; where they are split, the item waits."""
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vertical_assets.labels.decisions import Decision, decide
+from vertical_assets.labels.aggregation import aggregate
 from vertical_assets.labels.splits import groups_of, split_of
-from vertical_assets.labels.targets import COLUMN, Target, targets_of, to_cell
-from vertical_assets.labels.votes import votes_of
+from vertical_assets.labels.targets import COLUMN
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import ADJUDICATION, LABELED
-
-DEFAULT_TOLERANCE = 0.1  # of the range, or of the spread of all values
 
 
 @dataclass(frozen=True)
@@ -26,21 +20,10 @@ class Gold:
     disputed: pa.Table
 
 
-@dataclass(frozen=True)
-class _Judged:
-    item: str
-    question: str | None
-    type: str | None
-    decision: Decision
-    n_annotators: int
-
-
 def majority(annotations: pa.Table, documents: pa.Table, spec: VerticalSpec) -> Gold:
-    """One target per item: what most annotators said; what they are split on is disputed.
+    """One target per item, by `task.aggregation`; what annotators are split on is disputed.
 
-    In question answering an item is a document and a question. What a majority is, by the kind of
-    the task: a class by the most votes, a tie for the first place being disputed; for the others
-    see `decisions`.
+    In question answering an item is a document and a question.
 
     Args:
         annotations: ANNOTATIONS of one task.
@@ -50,84 +33,23 @@ def majority(annotations: pa.Table, documents: pa.Table, spec: VerticalSpec) -> 
     Returns:
         Gold: LABELED and ADJUDICATION; together they hold every annotated item once.
     """
-    kind = spec.task.kind
-    texts = dict(zip(documents["doc_id"].to_pylist(), documents["text"].to_pylist(), strict=True))
-    groups = dict(zip(documents["doc_id"].to_pylist(), groups_of(documents, spec), strict=True))
-    judged = _classes(annotations, spec) if kind == "classification" else _others(annotations, spec)
-    labeled_rows: list[dict[str, Any]] = []
-    disputed_rows: list[dict[str, Any]] = []
-    for each in judged:
-        row = {
-            "item_id": each.item,
-            "text": texts[each.item],
-            "task": spec.task.name,
-            "question": each.question,
-        }
-        target = each.decision.target
-        if target is None:
-            votes = json.dumps(each.decision.votes, ensure_ascii=False)
-            disputed_rows.append({**row, "votes": votes})
-            continue
-        labeled_rows.append(
-            {
-                **row,
-                "label": each.type,
-                COLUMN[kind]: to_cell(target, kind),
-                "confidence": each.decision.confidence,
-                "n_annotators": each.n_annotators,
-                "method": "median" if kind == "regression" else "majority",
-                "split": split_of(groups[each.item], spec),
-                "cluster_id": groups[each.item],
-            }
-        )
-    return Gold(
-        pa.Table.from_pylist(labeled_rows, LABELED),
-        pa.Table.from_pylist(disputed_rows, ADJUDICATION),
-    )
+    found = aggregate(annotations, spec)
+    place = pc.index_in(found["item_id"], documents["doc_id"])
+    groups = groups_of(documents, spec)
+    splits = {group: split_of(group, spec) for group in set(groups)}
+    columns = {
+        **{name: found[name] for name in found.column_names},
+        "text": documents["text"].take(place),
+        "task": pa.repeat(spec.task.name, found.num_rows),
+        "split": pa.array([splits[group] for group in groups], pa.string()).take(place),
+        "cluster_id": pa.array(groups, pa.string()).take(place),
+    }
+    disputed = pc.is_null(found[COLUMN[spec.task.kind]])
+    labeled = pa.table([columns[name] for name in LABELED.names], LABELED)
+    waiting = pa.table([columns[name] for name in ADJUDICATION.names], ADJUDICATION)
+    return Gold(labeled.filter(pc.invert(disputed)), waiting.filter(disputed))
 
 
 def items_in(annotations: pa.Table) -> int:
     """Annotated items; of questions, each counts."""
     return annotations.group_by(["item_id", "question"]).aggregate([]).num_rows
-
-
-def _classes(annotations: pa.Table, spec: VerticalSpec) -> Iterator[_Judged]:
-    labels = spec.labels
-    votes_ = votes_of(annotations, labels)
-    counts, items = votes_.counts, votes_.items.to_pylist()
-    best = counts.max(axis=1)
-    disputed = (counts == best[:, None]).sum(axis=1) > 1
-    first, votes = counts.argmax(axis=1), counts.sum(axis=1)
-    for row, item in enumerate(items):
-        said = {labels[code]: int(n) for code, n in enumerate(counts[row]) if n}
-        target = None if disputed[row] else labels[first[row]]
-        decision = Decision(target, float(best[row] / votes[row]), said)
-        yield _Judged(item, None, None, decision, int(votes[row]))
-
-
-def _others(annotations: pa.Table, spec: VerticalSpec) -> Iterator[_Judged]:
-    kind = spec.task.kind
-    said: dict[tuple[str, str | None], list[Target]] = {}
-    types: dict[tuple[str, str | None], list[str | None]] = {}
-    columns = (annotations[name].to_pylist() for name in ("item_id", "question", "label"))
-    for item, question, type_, target in zip(*columns, targets_of(annotations, kind), strict=True):
-        said.setdefault((item, question), []).append(target)
-        types.setdefault((item, question), []).append(type_)
-    tolerance = _tolerance(annotations, spec)
-    for (item, question), targets in said.items():
-        # The type that most say; the first of those named as often.
-        type_ = max(types[item, question], key=types[item, question].count)
-        decision = decide(targets, kind, spec.labels, tolerance)
-        yield _Judged(item, question, type_, decision, len(targets))
-
-
-def _tolerance(annotations: pa.Table, spec: VerticalSpec) -> float:
-    if spec.task.kind != "regression":
-        return 0.0
-    if spec.task.tolerance is not None:
-        return spec.task.tolerance
-    if spec.task.range is not None:
-        low, high = spec.task.range
-    else:
-        low, high = pc.min_max(annotations["value"]).as_py().values()
-    return DEFAULT_TOLERANCE * (high - low)

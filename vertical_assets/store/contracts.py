@@ -144,6 +144,19 @@ AGREEMENT = pa.schema(
     ]
 )
 
+ANNOTATOR_QUALITY = pa.schema(
+    [
+        _field("annotator_id", pa.string(), "Who"),
+        _field("annotations", pa.int64(), "How many items they labelled"),
+        _field("accuracy", pa.float64(), "Expected share of right labels (Dawid and Skene 1979)"),
+        _field(
+            "confusion",
+            pa.list_(pa.list_(pa.float64())),
+            "Probability of what they say, by the true label; in the label standard's order",
+        ),
+    ]
+)
+
 LABELED = pa.schema(
     [
         _field("item_id", pa.string(), "The document's doc_id"),
@@ -152,9 +165,13 @@ LABELED = pa.schema(
         _field("label", pa.string(), "Gold label; of a question, its type", nullable=True),
         *_targets("", "Gold"),
         _field("question", pa.string(), "What is asked (question_answering)", nullable=True),
-        _field("confidence", pa.float64(), "Share of the annotators who agree with it"),
+        _field(
+            "confidence",
+            pa.float64(),
+            "Share of the annotators who agree with it; its probability (dawid_skene, mace)",
+        ),
         _field("n_annotators", pa.int64(), "How many labelled the item"),
-        _field("method", pa.string(), "majority | median"),
+        _field("method", pa.string(), "majority | median | adjudicated | dawid_skene | mace"),
         _field("split", pa.string(), "train | validation | test"),
         _field("cluster_id", pa.string(), "What decided the split: duplicate cluster or group"),
     ]

@@ -1,0 +1,6 @@
+"""aggregation: one target per item from what its annotators said (SPEC D8)."""
+
+from vertical_assets.labels.aggregation.aggregate import AGGREGATED, DEFAULT_TOLERANCE, aggregate
+from vertical_assets.labels.aggregation.quality import annotator_quality
+
+__all__ = ["AGGREGATED", "DEFAULT_TOLERANCE", "aggregate", "annotator_quality"]
