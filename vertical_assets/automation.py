@@ -21,8 +21,9 @@ from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._time import get_current_datetime
 
+from vertical_assets.labels.batches.automation import PARTITIONED
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.io_managers import ALL_FILES
+from vertical_assets.store.io_managers import ALL_FILES, DATA_VERSION_TAG
 
 BEFORE_TRAINING = ("corpus", "labels")
 LIGHT_MODULES = ("pyarrow.dataset", "vertical_assets.vertical")
@@ -32,7 +33,6 @@ HEAVY_MODULES = (
     "vertical_assets.training.classification",
     "vertical_assets.training.pretraining",
 )
-DATA_VERSION_TAG = "dagster/data_version"
 OBSERVE_SECONDS = 60
 
 
@@ -68,12 +68,24 @@ def executor(preloaded: Sequence[str]) -> dg.ExecutorDefinition:
 
 
 def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
-    """`<vertical>_ingest` reads sources, one partition each; `<vertical>_prepare` makes corpus and
-    labels of them, in one process, since its steps are light; `<vertical>_build` makes everything.
+    """`<vertical>_ingest` reads sources and `<vertical>_annotate` batches of labels, one partition
+    each; `<vertical>_prepare` makes corpus and labels of them, in one process, since its steps are
+    light; `<vertical>_build` makes everything.
     """
     raw = dg.AssetSelection.assets([spec.name, "raw_corpus"])
+    said = dg.AssetSelection.assets(*([spec.name, name] for name in PARTITIONED))
     rest = dg.AssetSelection.key_prefixes([spec.name]).materializable() - raw
+    labelled = spec.task.kind != "generation"  # by somebody
+    annotate = dg.define_asset_job(
+        f"{spec.name}_annotate",
+        selection=said,
+        executor_def=dg.in_process_executor,
+        description=f"Reads a batch of labels of {spec.name}.",
+    )
+    if labelled:
+        rest -= said
     return [
+        *([annotate] if labelled else []),
         dg.define_asset_job(
             f"{spec.name}_ingest",
             selection=raw,
@@ -96,8 +108,8 @@ def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
 
 
 def source_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
-    """Notices changed files of sources, labels, verdicts and tasks, so that what they feed shows as
-    unsynced.
+    """Notices changed files of sources, verdicts, decisions and tasks, so that what they feed shows
+    as unsynced; of labels see `labels.batches.automation`.
     """
 
     @dg.sensor(
@@ -120,15 +132,15 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
     from vertical_assets.corpus.reading.sources import drop_folder, fingerprints
     from vertical_assets.corpus.review.verdicts import verdict_fingerprint
     from vertical_assets.evaluation.instruction.tasks import task_fingerprint
-    from vertical_assets.labels.annotations import label_fingerprint
+    from vertical_assets.labels.adjudication.decisions import decision_fingerprint
 
     found = {
         (dg.AssetKey([spec.name, "source_files"]), name): version
         for name, version in fingerprints(spec).items()
     }
     found[(dg.AssetKey([spec.name, "verdict_files"]), ALL_FILES)] = verdict_fingerprint(spec)
-    if spec.annotation.path is not None:
-        found[(dg.AssetKey([spec.name, "label_files"]), ALL_FILES)] = label_fingerprint(spec)
+    if spec.task.kind != "generation":
+        found[(dg.AssetKey([spec.name, "decision_files"]), ALL_FILES)] = decision_fingerprint(spec)
     if spec.evaluate.instruction is not None:
         found[(dg.AssetKey([spec.name, "instruction_files"]), ALL_FILES)] = task_fingerprint(
             drop_folder(spec.name) / spec.evaluate.instruction.path
@@ -157,7 +169,7 @@ def unsynced(
         if key not in wanted:
             continue
         partitions = graph.get(key).partitions_def
-        for partition in partitions.get_partition_keys() if partitions else [None]:
+        for partition in partition_keys(partitions, instance):
             status = resolver.get_status(key, partition)
             if status is StaleStatus.FRESH:
                 continue
@@ -166,6 +178,15 @@ def unsynced(
             reasons = ("never materialized",) if missing else tuple(map(_words, causes))
             found.append(Unsynced(key, partition, missing, reasons))
     return found
+
+
+def partition_keys(
+    partitions: dg.PartitionsDefinition | None, instance: dg.DagsterInstance
+) -> list[str | None]:
+    """Keys of an asset's partitions; one None where it has none."""
+    if partitions is None:
+        return [None]
+    return list(partitions.get_partition_keys(dynamic_partitions_store=instance))
 
 
 def _words(cause: StaleCause) -> str:

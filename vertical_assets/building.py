@@ -35,14 +35,16 @@ from rich.text import Text
 
 from vertical_assets.automation import (
     BEFORE_TRAINING,
-    DATA_VERSION_TAG,
     Unsynced,
     failed_checks,
     observations,
+    partition_keys,
     unsynced,
 )
+from vertical_assets.labels.batches.automation import PARTITIONED, register
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import store_root
+from vertical_assets.store.io_managers import DATA_VERSION_TAG
 from vertical_assets.store.versions import LOG, sweep
 
 PID_TAG, HOST_TAG, PID_VARIABLE = (
@@ -93,11 +95,14 @@ class Target:
         return [(key, part) for key in self.keys for part in self.partitions(key)]
 
     def partitions(self, key: dg.AssetKey) -> list[str | None]:
-        definition = self.graph.get(key).partitions_def
-        return list(definition.get_partition_keys()) if definition else [None]
+        return partition_keys(self.graph.get(key).partitions_def, self.instance)
 
-    def pending(self) -> list[Unsynced]:
-        """Notices changed files, then asks Dagster what is out of date."""
+    def pending(self, *, tidy: bool = True) -> list[Unsynced]:
+        """Notices changed files, then asks Dagster what is out of date; with `tidy` malformed files
+        of labels are set aside.
+        """
+        if self.spec.task.kind != "generation":
+            register(self.spec, self.instance, tidy=tidy)
         for observation in observations(self.spec, self.instance):
             self.instance.report_runless_asset_event(observation)
         return unsynced(self.graph, self.instance, self.keys)
@@ -134,11 +139,15 @@ def close_dead_runs(instance: dg.DagsterInstance) -> None:
 
 def run_build(target: Target, outcomes: dict[Part, Outcome], force: bool) -> list[str]:
     """Runs until nothing is left that may run; returns why assets were left out, in words."""
-    forced = set(target.parts) if force else set()
+    forced: set[Part] | None = None
     failed: dict[dg.AssetKey, str] = {}
     while True:
         pending = {(item.key, item.partition): item.reasons for item in target.pending()}
-        pending = dict.fromkeys(forced, ("asked for by --all",)) | pending
+        for part in target.parts:
+            outcomes.setdefault(part, Outcome())
+        if forced is None:  # batches of labels are known from the first look on
+            forced = set(target.parts) if force else set()
+        pending = dict.fromkeys(sorted(forced, key=name_of), ("asked for by --all",)) | pending
         # Built a moment ago and out of date again: building it once more would not help.
         for part in pending:
             if outcomes[part].seconds is not None:
@@ -155,9 +164,12 @@ def run_build(target: Target, outcomes: dict[Part, Outcome], force: bool) -> lis
                     outcomes[part].state = "blocked"
             return list(closed.values())
         key, partition = next(part for part in pending if part[0] in batch)
-        chosen = sorted(batch) if partition is None else [key]  # a run has one partition
-        forced -= {(key, partition) for key in chosen}
-        failed |= run_once(target, chosen, partition, outcomes)
+        made_together = target.graph.get(key).execution_set_asset_keys
+        chosen = sorted(batch if partition is None else made_together)
+        # A run has one partition; those of an asset do not wait for each other.
+        for each in dict.fromkeys(part for name, part in pending if name in made_together):
+            forced -= {(name, each) for name in chosen}
+            failed |= run_once(target, chosen, each, outcomes)
 
 
 def next_batch(
@@ -196,7 +208,9 @@ def run_once(
 ) -> dict[dg.AssetKey, str]:
     """One Dagster run; fills in the outcomes, returns the steps that failed and why."""
     light = {target.graph.get(key).group_name for key in keys} <= set(BEFORE_TRAINING)
-    suffix = "ingest" if partition else "prepare" if light else "build"
+    suffix = "prepare" if light else "build"
+    if partition is not None:
+        suffix = "annotate" if keys[0].path[-1] in PARTITIONED else "ingest"
     job = target.repository.get_reconstructable_job(f"{target.spec.name}_{suffix}")
     run = target.instance.create_run_for_job(
         job_def=job.get_definition(),
@@ -230,7 +244,8 @@ def run_once(
             if event.event_type is DagsterEventType.STEP_WORKER_STARTED or step not in began:
                 began[step] = time.time()
             if event.event_type is DagsterEventType.STEP_START:
-                tasks[step] = progress.add_task(step.replace("__", "/"), vertical=target.spec.name)
+                shown = step.replace("__", "/") + (f" {partition}" if partition else "")
+                tasks[step] = progress.add_task(shown, vertical=target.spec.name)
             elif event.event_type is DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
                 outcome = outcomes[(event.asset_key, partition)]
                 now = version_of(target.instance, event.asset_key, partition)
@@ -258,7 +273,8 @@ def run_once(
                     progress.remove_task(tasks.pop(step))
                 verb = "done" if event.event_type is DagsterEventType.STEP_SUCCESS else "failed"
                 took = time.time() - began[step]
-                progress.console.print(f"{step.replace('__', '/')} {verb} in {took:.1f} s")
+                shown = step.replace("__", "/") + (f" {partition}" if partition else "")
+                progress.console.print(f"{shown} {verb} in {took:.1f} s")
     return failed
 
 

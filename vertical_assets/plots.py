@@ -87,6 +87,29 @@ def curves(
     return _png(figure)
 
 
+def intervals(
+    names: Sequence[str],
+    values: Sequence[tuple[float | None, float | None, float | None]],
+    bar: float,
+    label: str,
+) -> bytes:
+    """A value with the ends of its interval for each name, and the bar that it is measured by;
+    what has no value has no point.
+    """
+    figure = _figure(width=min(11.0, max(7.0, 0.3 * len(names))))
+    axes = figure.subplots()
+    for place, (value, low, high) in enumerate(values):
+        if value is not None:
+            ends = [[value - (value if low is None else low)], [(high or value) - value]]
+            colour = BLUE if value >= bar else GREY
+            axes.errorbar(place, value, np.maximum(ends, 0.0), fmt="o", color=colour, capsize=3)
+    axes.axhline(bar, color=GREY, linestyle="--", linewidth=1)
+    axes.set_xticks(range(len(names)), names, rotation=90 if len(names) > 6 else 0)
+    axes.set_xlim(-0.5, max(len(names), 1) - 0.5)
+    axes.set(ylabel=label)
+    return _png(figure)
+
+
 def heat_map(values: np.ndarray, labels: Sequence[str], x_label: str, y_label: str) -> bytes:
     """A square matrix, e.g. a confusion matrix with rows as shares of their sum."""
     side = max(4.5, 0.42 * len(labels))

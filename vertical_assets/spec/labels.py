@@ -1,6 +1,6 @@
 """Spec of labels: standard, annotators, agreement and splits (SPEC D6-D8)."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -168,21 +168,35 @@ class Simulate(Strict):
 
 
 class Annotation(Strict):
-    """Who labels: files dropped by people, simulated annotators, or the sources themselves."""
+    """Who labels: people by files, simulated annotators, both; or the sources themselves."""
 
     path: str | None = Field(
-        default=None,
-        description="JSON-lines files of annotations, relative to `data/<vertical>/`.",
+        default="annotations/*",
+        description="Files of people's labels, relative to `data/<vertical>/`; one file is one "
+        "batch. null for none.",
     )
     simulate: Simulate | None = None
     pairs: Pairs | None = Field(default=None, description="Generation: prompts of the sources.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _pairs_need_no_files(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("pairs") is not None:
+            return {"path": None, **given}
+        return given
+
     @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if [self.path, self.simulate, self.pairs].count(None) != 2:
+    def _some_origin(self) -> Self:
+        people = [self.path, self.simulate]
+        if self.pairs is not None and people != [None, None]:
             raise ValueError(
-                "annotation needs exactly one of 'path' (files of people's labels), "
-                "'simulate' (labels made from gold) and 'pairs' (for generation); keep one"
+                "annotation.pairs (for generation) has the sources' own answers, which nobody "
+                "labels; remove 'path' and 'simulate', or 'pairs'"
+            )
+        if [*people, self.pairs] == [None, None, None]:
+            raise ValueError(
+                "annotation has no labels: give 'path' (files of people's labels), 'simulate' "
+                "(labels made from gold), both, or 'pairs' (for generation)"
             )
         return self
 
@@ -194,6 +208,16 @@ class Agreement(Strict):
         default=0.85, description="Least Krippendorff's alpha (D8)."
     )
     bootstrap: Positive = Field(default=500, description="Rounds for the 95 % interval.")
+    overlap: Fraction = Field(
+        default=0.1,
+        description="Least share of a batch's items that two annotators labelled (D8: 10 % are "
+        "cross-checked); with less, alpha says nothing of the batch.",
+    )
+    decisions: str = Field(
+        default="adjudication/decisions*",
+        description="Files of people's decisions on disputed items, relative to "
+        "`data/<vertical>/`.",
+    )
 
 
 class Split(Strict):

@@ -18,10 +18,10 @@ from vertical_assets.store.contracts import ADJUDICATION, ANNOTATIONS, LABELED
 DEFAULT_TOLERANCE = 0.1  # of the range, or of the spread of all values
 TIE = 1e-9  # probabilities closer than this are equal
 
+TARGETS = ("labels", "spans", "value")
 AGGREGATED = pa.schema(
     [
-        *(ANNOTATIONS.field(name) for name in ("item_id", "question", "label")),
-        *(ANNOTATIONS.field(name) for name in ("labels", "spans", "value")),
+        *(ANNOTATIONS.field(name) for name in ("item_id", "question", "label", *TARGETS)),
         *(LABELED.field(name) for name in ("confidence", "n_annotators")),
         ADJUDICATION.field("votes"),
         LABELED.field("method"),
@@ -42,14 +42,23 @@ def aggregate(annotations: pa.Table, spec: VerticalSpec) -> pa.Table:
         annotations: ANNOTATIONS of one task.
         spec: sections `task`, `seed`.
     """
+    return _aggregate(annotations, spec, spec.task.aggregation)
+
+
+def majority(annotations: pa.Table, spec: VerticalSpec) -> pa.Table:
+    """The same by the most votes, whatever `task.aggregation` is: confidence is their share."""
+    return _aggregate(annotations, spec, "majority")
+
+
+def _aggregate(annotations: pa.Table, spec: VerticalSpec, way: str) -> pa.Table:
     once = latest(annotations)
     if spec.task.kind == "classification":
-        return _classes(votes_of(once, spec.labels), spec)
+        return _classes(votes_of(once, spec.labels), spec, way)
     return pa.Table.from_pylist(_others(once, spec), AGGREGATED)
 
 
-def _classes(votes: Votes, spec: VerticalSpec) -> pa.Table:
-    sure, items = _probabilities(votes, spec), len(votes.items)
+def _classes(votes: Votes, spec: VerticalSpec, way: str) -> pa.Table:
+    sure, items = _probabilities(votes, spec, way), len(votes.items)
     rows, first = np.arange(items), sure.argmax(axis=1)
     confidence = sure[rows, first]
     split = (sure > confidence[:, None] - TIE).sum(axis=1) > 1
@@ -60,7 +69,7 @@ def _classes(votes: Votes, spec: VerticalSpec) -> pa.Table:
         "label": label,
         "confidence": confidence,
         "n_annotators": votes.counts.sum(axis=1),
-        "method": pa.repeat(spec.task.aggregation, items),
+        "method": pa.repeat(way, items),
         "votes": _votes_as_json(votes, spec),
     }
     return pa.table(
@@ -68,13 +77,13 @@ def _classes(votes: Votes, spec: VerticalSpec) -> pa.Table:
     )
 
 
-def _probabilities(votes: Votes, spec: VerticalSpec) -> np.ndarray:
+def _probabilities(votes: Votes, spec: VerticalSpec, way: str) -> np.ndarray:
     """Items x labels; of a majority, the share of its votes."""
     if not len(votes.items):
         return np.zeros((0, votes.labels))
-    if spec.task.aggregation == "dawid_skene":
+    if way == "dawid_skene":
         return dawid_skene(votes).posterior
-    if spec.task.aggregation == "mace":
+    if way == "mace":
         return mace(votes, spec.seed).posterior
     return votes.counts / votes.counts.sum(axis=1, keepdims=True)
 
