@@ -40,6 +40,33 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
         ("task", {"name": "t", "kind": "entities"}, ["at least one label", "task.labels"]),
         ("task", {"name": "t", "kind": "regression", "range": [5, 1]}, ["[low, high]"]),
         ("task.range", [1, 5], ["'task.range' belongs to kind regression", "remove it"]),
+        ("task.level", "interval", ["not every label is a number", "use ordinal"]),
+        ("task.level", "metric", ["level", "'nominal', 'ordinal', 'interval' or 'ratio'"]),
+        (
+            "task",
+            {"name": "t", "level": "ratio", "labels": {"-1": "bad", "1": "good"}},
+            ["true zero", "task.labels"],
+        ),
+        (
+            "task",
+            {"name": "t", "kind": "regression", "level": "ratio"},
+            ["true zero", "task.range"],
+        ),
+        (
+            "task",
+            {"name": "t", "kind": "regression", "level": "nominal"},
+            ["can't serve a regression task", "ordinal or interval or ratio"],
+        ),
+        (
+            "task",
+            {"name": "t", "kind": "multi_label", "labels": {"a": ""}, "level": "ordinal"},
+            ["can't serve a multi_label task", "use nominal"],
+        ),
+        (
+            "task",
+            {"name": "t", "kind": "regression", "aggregation": "mace"},
+            ["belongs to kind classification", "remove it"],
+        ),
         ("model", {"base": "package"}, ["needs 'package' and 'resource'", "add both"]),
         ("finetune.freeze_layers", 3, ["more than the 2 layers", "lower it"]),
         ("model.modules", [{"type": "crf"}], ["'crf' can't serve", "classification; use sequence"]),
