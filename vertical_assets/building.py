@@ -176,16 +176,21 @@ def next_batch(
     """Assets that are sure to run now: everything above each of them is settled or in the batch.
 
     An asset below a closed gate never is. Assets that one step makes come together. Partitioned
-    assets come alone, first, since a run has one partition. Corpus and labels come before any
-    training, and none begins while one of their gates is closed.
+    assets come alone, as soon as everything above them is settled, since a run has one partition;
+    those of another step wait. Corpus and labels come before any training, and none begins while
+    one of their gates is closed.
     """
     batch: set[dg.AssetKey] = set()
+    partitioned: set[dg.AssetKey] = set()
     settled: set[dg.AssetKey] = set()
     below = set(closed)
     for key in target.graph.toposorted_asset_keys:
         parents = target.graph.get(key).parent_keys
         if key in below or below & set(parents):
             below.add(key)
+        elif key in pending and target.graph.get(key).is_partitioned:
+            if not partitioned and all(parent in settled for parent in parents):
+                partitioned = set(target.graph.get(key).execution_set_asset_keys)
         elif key in pending:
             if all(parent in batch or parent in settled for parent in parents):
                 batch |= target.graph.get(key).execution_set_asset_keys
@@ -195,10 +200,9 @@ def next_batch(
     def early(keys: set[dg.AssetKey]) -> set[dg.AssetKey]:
         return {key for key in keys if target.graph.get(key).group_name in BEFORE_TRAINING}
 
-    partitioned = {key for key in batch if target.graph.get(key).is_partitioned}
-    if early(batch) or early(closed):
-        return partitioned or early(batch)
-    return batch
+    if partitioned:
+        return partitioned
+    return early(batch) if early(batch) or early(closed) else batch
 
 
 def run_once(
@@ -232,7 +236,9 @@ def run_once(
     )
     before = {key: version_of(target.instance, key, partition) for key in keys}
     failed: dict[dg.AssetKey, str] = {}
-    made_by = {target.graph.get(key).assets_def.node_def.name: key for key in keys}
+    made_by: dict[str, list[dg.AssetKey]] = {}
+    for key in keys:
+        made_by.setdefault(target.graph.get(key).assets_def.node_def.name, []).append(key)
     began: dict[str, float] = {}
     columns = (
         SpinnerColumn(),
@@ -270,10 +276,10 @@ def run_once(
                         highlight=False,
                     )
             elif event.event_type is DagsterEventType.STEP_FAILURE:
-                key = made_by.get(step, keys[0])
-                part = (key, partition)
-                failed[key] = f"{name_of(part)} failed: {failure_of(event)}"
-                outcomes[part].state = "failed"
+                for key in made_by.get(step, keys[:1]):
+                    part = (key, partition)
+                    failed[key] = f"{name_of(part)} failed: {failure_of(event)}"
+                    outcomes[part].state = "failed"
             if event.event_type in (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE):
                 if step in tasks:
                     progress.remove_task(tasks.pop(step))

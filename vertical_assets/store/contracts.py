@@ -135,12 +135,29 @@ ANNOTATIONS = pa.schema(
 AGREEMENT = pa.schema(
     [
         _field("scope", pa.string(), "overall | batch | class | pair | annotator"),
-        _field("name", pa.string(), "Batch, class, pair or annotator"),
-        _field("statistic", pa.string(), "alpha | percent | span_f1"),
-        _field("value", pa.float64(), "The statistic; alpha at most 1", nullable=True),
+        _field("name", pa.string(), "Batch, class, pair of annotators `a | b`, or annotator"),
+        _field(
+            "statistic",
+            pa.string(),
+            "alpha (Krippendorff) | ac1 | ac2 (Gwet) | percent (equal pairs) | span_f1",
+        ),
+        _field("value", pa.float64(), "At most 1; null: no item has two labels", nullable=True),
         _field("low", pa.float64(), "Lower end of the 95 % bootstrap interval", nullable=True),
         _field("high", pa.float64(), "Upper end of the 95 % bootstrap interval", nullable=True),
-        _field("items", pa.int64(), "Items with at least two labels"),
+        _field("items", pa.int64(), "Items with labels of at least two annotators"),
+    ]
+)
+
+ANNOTATOR_QUALITY = pa.schema(
+    [
+        _field("annotator_id", pa.string(), "Who"),
+        _field("annotations", pa.int64(), "How many items they labelled"),
+        _field("accuracy", pa.float64(), "Expected share of right labels (Dawid and Skene 1979)"),
+        _field(
+            "confusion",
+            pa.list_(pa.list_(pa.float64())),
+            "Probability of what they say, by the true label; in the label standard's order",
+        ),
     ]
 )
 
@@ -152,7 +169,11 @@ LABELED = pa.schema(
         _field("label", pa.string(), "Gold label; of a question, its type", nullable=True),
         *_targets("", "Gold"),
         _field("question", pa.string(), "What is asked (question_answering)", nullable=True),
-        _field("confidence", pa.float64(), "Share of the annotators who agree with it"),
+        _field(
+            "confidence",
+            pa.float64(),
+            "Share of the annotators who agree with it; its probability (dawid_skene, mace)",
+        ),
         _field("n_annotators", pa.int64(), "How many labelled the item"),
         _field("method", pa.string(), "majority | median | adjudicated | dawid_skene | mace"),
         _field("split", pa.string(), "train | validation | test"),

@@ -19,8 +19,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vertical_assets.labels.adjudication.measures import agreement_report, alpha_of
-from vertical_assets.labels.gold.majority import aggregate, majority
+from vertical_assets.labels.aggregation import aggregate, majority
+from vertical_assets.labels.agreement import agreement_report, alpha_of, batches_of
 from vertical_assets.labels.targets import COLUMN
 from vertical_assets.labels.votes import latest
 from vertical_assets.spec import VerticalSpec
@@ -47,7 +47,7 @@ def judge(annotations: pa.Table, decided: pa.Table, spec: VerticalSpec) -> pa.Ta
     made = keys_of(decided)
     rows = [
         _verdict(batch, every[batch] - left.get(batch, 0), counted, made, spec)
-        for batch in batches_in_order(annotations)
+        for batch in batches_of(annotations)
     ]
     return pa.Table.from_pylist(rows, BATCH_VERDICTS)
 
@@ -61,15 +61,6 @@ def batches_with(verdicts: pa.Table, wanted: Iterable[str]) -> list[str]:
     """Names of the batches with one of these verdicts."""
     chosen = verdicts.filter(pc.is_in(verdicts["verdict"], pa.array(wanted)))
     return chosen["batch"].to_pylist()
-
-
-def batches_in_order(annotations: pa.Table) -> list[str]:
-    """Names of the batches by their first `created_at`, then by name; without a time first."""
-    first = annotations.group_by("batch").aggregate([("created_at", "min")]).to_pylist()
-    return [
-        row["batch"]
-        for row in sorted(first, key=lambda row: (row["created_at_min"] or "", row["batch"]))
-    ]
 
 
 def counts_of(table: pa.Table, column: str) -> dict[str, int]:

@@ -8,6 +8,7 @@ folder is out of reach.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import dagster as dg
 import xxhash
@@ -61,6 +62,7 @@ def notice(spec: VerticalSpec, instance: dg.DagsterInstance, *, tidy: bool = Tru
             f"the folder of {spec.annotation.path} is not there, so the batches "
             f"{', '.join(sorted(known - there))} stay as they were read; put it back, or set "
             "annotation.path to null",
+            key=f"labels_out_of_reach {spec.name} {datetime.now(UTC).date()}",  # once a day
         )
     keys = (known | ready) - gone
     return Noticed(found, tuple(sorted(ready - known)), tuple(sorted(gone)), tuple(sorted(keys)))
@@ -155,8 +157,13 @@ def batch_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
             dg.AssetKey([spec.name, "dedup_corpus"])
         ):
             for key, digest in digests.items():
-                if asked.get(key) != digest and made_from(spec, context.instance, key) != digest:
-                    requests.append(dg.RunRequest(run_key=f"{key}:{digest}", partition_key=key))
+                if asked.get(key) == digest:
+                    continue
+                made, event = made_from(spec, context.instance, key)
+                if made != digest:
+                    # The same bytes may come again, after others or after they were gone.
+                    run_key = f"{key}:{digest}:{event}"
+                    requests.append(dg.RunRequest(run_key=run_key, partition_key=key))
             asked = {key: asked.get(key) for key in noticed.keys} | digests
         elif digests:
             skipped = f"{spec.name} has no documents yet: build its corpus first"
@@ -177,10 +184,10 @@ def batch_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
     return batches
 
 
-def made_from(spec: VerticalSpec, instance: dg.DagsterInstance, key: str) -> str | None:
-    """Digest of the files that a batch's stored annotations were made from."""
-    if not current_versions(store_root() / spec.name / "annotations", [key]):
-        return None
+def made_from(spec: VerticalSpec, instance: dg.DagsterInstance, key: str) -> tuple[str | None, int]:
+    """Digest of the files that a batch's stored annotations were made from, and the number of the
+    event that says so; no digest where nothing is stored, 0 where nothing ever was.
+    """
     records = instance.fetch_materializations(
         dg.AssetRecordsFilter(
             asset_key=dg.AssetKey([spec.name, "annotations"]), asset_partitions=[key]
@@ -188,5 +195,8 @@ def made_from(spec: VerticalSpec, instance: dg.DagsterInstance, key: str) -> str
         limit=1,
     ).records
     made = records[0].asset_materialization if records else None
-    value = made.metadata.get(DIGEST) if made else None
-    return str(value.value) if value is not None else None
+    if made is None:
+        return None, 0
+    value = made.metadata.get(DIGEST)
+    stored = current_versions(store_root() / spec.name / "annotations", [key])
+    return (str(value.value) if value and stored else None), records[0].storage_id

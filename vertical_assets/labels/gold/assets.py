@@ -85,9 +85,9 @@ def build_labeled_set(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         """
         from vertical_assets.labels.adjudication.decisions import standing
         from vertical_assets.labels.adjudication.verdicts import COUNTED, batches_with, in_batches
+        from vertical_assets.labels.aggregation import aggregate
         from vertical_assets.labels.gold.balance import balance, class_weights, rare
         from vertical_assets.labels.gold.labeled import label_items
-        from vertical_assets.labels.gold.majority import aggregate
         from vertical_assets.labels.splits import find_leakage
         from vertical_assets.labels.votes import latest
         from vertical_assets.plots import bars

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vertical_assets.labels.gold.majority import AGGREGATED, TARGETS
+from vertical_assets.labels.aggregation import AGGREGATED, TARGETS
 from vertical_assets.labels.splits import groups_of, split_of
 from vertical_assets.labels.targets import COLUMN
 from vertical_assets.spec import VerticalSpec

@@ -7,8 +7,8 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
+from vertical_assets.labels.aggregation import majority
 from vertical_assets.labels.gold.labeled import Gold, label_items
-from vertical_assets.labels.gold.majority import majority
 from vertical_assets.labels.splits import (
     TEST,
     TRAIN,
@@ -22,7 +22,7 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import DECISIONS, DEDUP_DOCUMENTS, LABELED
 from vertical_assets_tests.conftest import shared_data, tiny
 from vertical_assets_tests.corpus.validity.test_rules import ROW
-from vertical_assets_tests.labels.test_agreement import said
+from vertical_assets_tests.labels.agreement.test_report import said
 
 SPEC = VerticalSpec(**tiny(task={"name": "t", "labels": {"0": "no", "1": "yes"}}))
 
