@@ -159,7 +159,7 @@ def rollback(vertical: str, to: str | None, reason: str) -> None:
 
 
 def follow(folder: "UPath") -> None:
-    """Lets MLflow's aliases follow the channels, by which is served with or without MLflow."""
+    """Lets MLflow's aliases follow the channels, which alone say what is served."""
     from vertical_assets.release.promotion.registry import is_there, mirror
     from vertical_assets.training.tracking import tracking_uri
 

@@ -117,6 +117,8 @@ def privacy_lines(spec: VerticalSpec, spent: Mapping[str, Any] | None = None) ->
     lines = [
         "Names, numbers and addresses of persons that were found are pseudonyms; what was not "
         "found is not."
+        if spec.deidentify.enabled
+        else "Personal data were not looked for: the sources are said to hold none."
     ]
     private = spec.finetune.privacy
     if private is not None:

@@ -29,7 +29,7 @@ from vertical_assets.labels.cards import (
 from vertical_assets.labels.splits import TEST, TRAIN, VALIDATION
 from vertical_assets.release.files import LICENCES
 from vertical_assets.release.promotion.comparison import Comparison
-from vertical_assets.release.promotion.frozen import test_digest
+from vertical_assets.release.promotion.frozen import frozen_digest
 from vertical_assets.release.promotion.gates import Stored, Verdict
 from vertical_assets.spec import VerticalSpec
 
@@ -61,7 +61,7 @@ def model_card(
         spec: the vertical.
     """
     kind, simulated = spec.task.kind, spec.annotation.simulate is not None
-    digest = test_digest(stored.labeled)
+    digest = frozen_digest(stored.labeled)
     licences = json.loads((stored.artifact / LICENCES).read_text())
     data = ModelCardData(
         model_name=f"{spec.name} {stored.artifact.name[:8]}",

@@ -1,11 +1,12 @@
 """The decision: champion, challenger, pending or refused, and why (SPEC O3)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pyarrow as pa
 
+from vertical_assets.evaluation.significance import Gain
 from vertical_assets.release.promotion.approvals import Approval
 from vertical_assets.release.promotion.comparison import Comparison
 from vertical_assets.release.promotion.gates import Verdict
@@ -16,7 +17,7 @@ from vertical_assets.store.gates import Gate
 
 Outcome = Literal["champion", "challenger", "pending", "refused"]
 CHAMPION, CHALLENGER, PENDING, REFUSED = "champion", "challenger", "pending", "refused"
-BETTER, APPROVAL, WITHDRAWN = "better", "approval", "not_withdrawn"
+BETTER, WORSE, APPROVAL, WITHDRAWN = "better", "not_worse", "approval", "not_withdrawn"
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,12 @@ def decide(
 ) -> Decision:
     """What becomes of a candidate.
 
-    A blocking gate that fails refuses it. Without a champion it becomes the champion; else only
-    where it is better by more than `promote.min_gain` of the champion's value and the gain is
-    significant, and a challenger otherwise. With `promote.approval: required` it waits for a person
-    either way, because a challenger answers requests too. The present champion judged once more
-    stays what it is: only a person takes it out, by a rollback.
+    A blocking gate that fails refuses it, and so does being significantly worse. Without a champion
+    it becomes the champion; else only where it is better by more than `promote.min_gain` of the
+    champion's value and the gain is significant, and a challenger otherwise. With
+    `promote.approval: required` it waits for a person either way, because a challenger answers
+    requests too. The present champion judged once more stays what it is: only a person takes it
+    out, by a rollback.
 
     Args:
         candidate: who it is, and what is known of it.
@@ -113,6 +115,10 @@ def decide(
         judged.append(Verdict("release", Gate(WITHDRAWN, False, True, None, None, why)))
     better = better_gate(candidate, comparison, spec.promote)
     judged.append(Verdict(CHAMPION, better))
+    if comparison is not None and comparison.gain is not None:
+        worse = worse_gate(comparison, spec.promote)
+        blocking = worse.passed or not candidate.reigning
+        judged.append(Verdict(CHAMPION, replace(worse, blocking=blocking)))
     proposed: Outcome = "champion" if better.passed or candidate.reigning else "challenger"
     outcome = proposed
     if spec.promote.approval == "required":
@@ -144,9 +150,6 @@ def better_gate(candidate: Candidate, comparison: Comparison | None, promote: Pr
         return Gate(BETTER, False, False, None, bar, why)
     gain, relative = comparison.gain, comparison.relative
     enough = relative > bar  # an undefined gain is not
-    significant = promote.significance == 1 or (
-        gain.p is not None and gain.p <= promote.significance
-    )
     why = (
         f"{comparison.metric} {comparison.ours:.4f} against {comparison.theirs:.4f} of champion "
         f"{candidate.champion[:8]} on {comparison.items} test items: {gain.words}, "
@@ -156,7 +159,21 @@ def better_gate(candidate: Candidate, comparison: Comparison | None, promote: Pr
         why += "; its release does not say what it was trained on"
     elif comparison.left_out:
         why += f"; {comparison.left_out} items that the champion was trained on were left out"
-    return Gate(BETTER, enough and significant, False, relative, bar, why)
+    return Gate(BETTER, enough and _significant(gain, promote), False, relative, bar, why)
+
+
+def worse_gate(comparison: Comparison, promote: Promote) -> Gate:
+    """A model that is significantly worse than the champion answers no request at all."""
+    gain = comparison.gain
+    worse = gain is not None and gain.value < 0 and _significant(gain, promote)
+    why = f"{comparison.metric} is {comparison.relative:+.2%} against the champion's" + (
+        ": the model is worse" if worse else ", not significantly below it"
+    )
+    return Gate(WORSE, not worse, True, comparison.relative, None, why)
+
+
+def _significant(gain: Gain, promote: Promote) -> bool:
+    return promote.significance == 1 or (gain.p is not None and gain.p <= promote.significance)
 
 
 def approval_gate(candidate: Candidate, spec: VerticalSpec) -> Gate:

@@ -27,7 +27,7 @@ def frozen_test(labeled: pa.Table) -> pa.Table:
     return labeled.filter(pc.equal(labeled["split"], TEST))
 
 
-def test_digest(labeled: pa.Table) -> str:
+def frozen_digest(labeled: pa.Table) -> str:
     """Digest of the test set: its items, questions, texts and targets, in whatever order."""
     names = ("item_id", "question", "text", *dict.fromkeys(COLUMN.values()))
     rows = frozen_test(labeled).select(list(names))

@@ -24,8 +24,8 @@ from vertical_assets.release.promotion.decision import (
 from vertical_assets.release.promotion.frozen import (
     TRAINED_ON,
     as_bytes,
+    frozen_digest,
     read_trained_on,
-    test_digest,
     trained_on,
 )
 from vertical_assets.release.promotion.gates import Stored, Verdict, as_set, verdicts_of
@@ -130,7 +130,7 @@ def _manifest(
         "vertical": spec.name,
         "compared_with": champion,
         "inputs": dict(stored.versions),
-        "test_set": {"digest": test_digest(stored.labeled), **figures_of(decision, comparison)},
+        "test_set": {"digest": frozen_digest(stored.labeled), **figures_of(decision, comparison)},
         "packages": stored.model_manifest.get("packages", {}),
         "seed": spec.seed,
         "spec": spec.digest(list(type(spec).model_fields)),
