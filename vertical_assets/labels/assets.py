@@ -3,6 +3,7 @@
 import dagster as dg
 
 from vertical_assets.labels.generation.assets import build_labeled_set
+from vertical_assets.labels.tasks import assets as tasks
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
 from vertical_assets.store.io_managers import (
@@ -38,7 +39,8 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
             version=VERSION,
             # Quotes of spans are looked for as cleaning would write them.
             reads=[
-                "annotation",
+                "annotation.path",
+                "annotation.simulate",
                 "task",
                 "seed",
                 *(["clean", "language"] if spec.task.has_spans else []),
@@ -343,6 +345,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         agreement_report,
         labeled_set,
         contamination,
+        *tasks.build_assets(spec, STAGE),
     ]
     if not simulated:
         assets.append(

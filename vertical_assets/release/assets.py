@@ -1,10 +1,11 @@
-"""Assets of the release: quantized_artifact."""
+"""Assets of the release: quantized_artifact, prelabels."""
 
 import tempfile
 from pathlib import Path
 
 import dagster as dg
 
+from vertical_assets.release.prelabels import assets as prelabels
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import gate_checks, markdown_table, stored
@@ -119,4 +120,4 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             },
         )
 
-    return [quantized_artifact]
+    return [quantized_artifact, *prelabels.build_assets(spec, STAGE)]
