@@ -18,6 +18,9 @@ from dagster._core.definitions.data_version import (
     extract_data_version_from_entry,
 )
 from dagster._core.definitions.temporal_context import TemporalContext
+from dagster._core.definitions.partitions.partitioned_schedule import (
+    UnresolvedPartitionedAssetScheduleDefinition,
+)
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._time import get_current_datetime
 
@@ -25,6 +28,8 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.io_managers import ALL_FILES
 
 BEFORE_TRAINING = ("corpus", "labels")
+# Assets with partitions -> the end of the name of the job that makes one.
+PARTITIONED = {"raw_corpus": "ingest", "monthly_review": "review"}
 LIGHT_MODULES = ("pyarrow.dataset", "vertical_assets.vertical")
 HEAVY_MODULES = (
     "dagster_mlflow",
@@ -33,6 +38,7 @@ HEAVY_MODULES = (
     "vertical_assets.training.pretraining",
 )
 DATA_VERSION_TAG = "dagster/data_version"
+NO_FILES = "none"  # version of files that were there before
 OBSERVE_SECONDS = 60
 
 
@@ -69,11 +75,16 @@ def executor(preloaded: Sequence[str]) -> dg.ExecutorDefinition:
 
 def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
     """`<vertical>_ingest` reads sources, one partition each; `<vertical>_prepare` makes corpus and
-    labels of them, in one process, since its steps are light; `<vertical>_build` makes everything.
+    labels of them, in one process, since its steps are light; `<vertical>_build` makes everything;
+    `<vertical>_review` draws a month's review.
     """
-    raw = dg.AssetSelection.assets([spec.name, "raw_corpus"])
+    parted = [dg.AssetSelection.assets([spec.name, name]) for name in PARTITIONED]
+    raw, monthly = parted
     rest = dg.AssetSelection.key_prefixes([spec.name]).materializable() - raw
-    return [
+    if spec.task.kind != "generation":  # else nobody labels
+        rest -= monthly
+    light = dg.AssetSelection.groups(*BEFORE_TRAINING)
+    found = [
         dg.define_asset_job(
             f"{spec.name}_ingest",
             selection=raw,
@@ -82,7 +93,8 @@ def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
         ),
         dg.define_asset_job(
             f"{spec.name}_prepare",
-            selection=rest & dg.AssetSelection.groups(*BEFORE_TRAINING),
+            # What looks at a model comes after it.
+            selection=(rest & light) - (rest - light).downstream(),
             executor_def=dg.in_process_executor,
             description=f"From the documents of {spec.name} to its labelled set.",
         ),
@@ -93,11 +105,39 @@ def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
             description=f"From the documents of {spec.name} to its quantized model.",
         ),
     ]
+    if spec.task.kind != "generation":
+        found.append(
+            dg.define_asset_job(
+                f"{spec.name}_review",
+                selection=monthly,
+                executor_def=dg.in_process_executor,
+                description=f"Draws a month's labels of {spec.name} for a second annotator.",
+            )
+        )
+    return found
+
+
+def schedules(
+    spec: VerticalSpec,
+) -> list[dg.ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition]:
+    """`<vertical>_monthly_review`: on the first of a month, the review of the last one (SPEC D8)."""
+    if spec.task.kind == "generation":
+        return []
+    review = next(job for job in jobs(spec) if job.name == f"{spec.name}_review")
+    return [
+        dg.build_schedule_from_partitioned_job(
+            review,
+            name=f"{spec.name}_monthly_review",
+            hour_of_day=3,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description=f"Every month a share of {spec.name}'s items goes to a second annotator.",
+        )
+    ]
 
 
 def source_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
-    """Notices changed files of sources, labels, verdicts and tasks, so that what they feed shows as
-    unsynced.
+    """Notices changed files of sources, labels, verdicts, reviews and tasks, so that what they feed
+    shows as unsynced.
     """
 
     @dg.sensor(
@@ -121,8 +161,9 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
     from vertical_assets.corpus.review.verdicts import verdict_fingerprint
     from vertical_assets.evaluation.instruction.tasks import task_fingerprint
     from vertical_assets.labels.annotations import label_fingerprint
+    from vertical_assets.labels.monthly.review import review_fingerprints
 
-    found = {
+    found: dict[tuple[dg.AssetKey, str], str | None] = {
         (dg.AssetKey([spec.name, "source_files"]), name): version
         for name, version in fingerprints(spec).items()
     }
@@ -133,13 +174,19 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
         found[(dg.AssetKey([spec.name, "instruction_files"]), ALL_FILES)] = task_fingerprint(
             drop_folder(spec.name) / spec.evaluate.instruction.path
         )
+    if spec.task.kind != "generation":
+        months = review_fingerprints(spec.name).items()
+        found |= {(dg.AssetKey([spec.name, "review_files"]), month): v for month, v in months}
     for (key, partition), version in found.items():
         record = instance.get_latest_data_version_record(
             key, is_source=True, partition_key=partition
         )
         seen = extract_data_version_from_entry(record.event_log_entry) if record else None
-        if seen is None or seen.value != version:
-            yield dg.AssetObservation(key, partition=partition, tags={DATA_VERSION_TAG: version})
+        if seen is None and version is None:
+            continue  # no answers yet: what was never seen is no change
+        if seen is None or seen.value != (version or NO_FILES):
+            tags = {DATA_VERSION_TAG: version or NO_FILES}
+            yield dg.AssetObservation(key, partition=partition, tags=tags)
 
 
 def unsynced(

@@ -16,7 +16,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 from dagster import DagsterEvent, DagsterEventType
-from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, AssetNode
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.execution.api import execute_run_iterator
 from rich.console import Console
@@ -36,6 +36,7 @@ from rich.text import Text
 from vertical_assets.automation import (
     BEFORE_TRAINING,
     DATA_VERSION_TAG,
+    PARTITIONED,
     Unsynced,
     failed_checks,
     observations,
@@ -43,6 +44,7 @@ from vertical_assets.automation import (
 )
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import store_root
+from vertical_assets.store.io_managers import NEEDS
 from vertical_assets.store.versions import LOG, sweep
 
 PID_TAG, HOST_TAG, PID_VARIABLE = (
@@ -93,14 +95,21 @@ class Target:
         return [(key, part) for key in self.keys for part in self.partitions(key)]
 
     def partitions(self, key: dg.AssetKey) -> list[str | None]:
+        """Of months those that are materialized: a schedule begins them, a build keeps them up to
+        date.
+        """
         definition = self.graph.get(key).partitions_def
+        if isinstance(definition, dg.TimeWindowPartitionsDefinition):
+            return sorted(self.instance.get_materialized_partitions(key))
         return list(definition.get_partition_keys()) if definition else [None]
 
     def pending(self) -> list[Unsynced]:
         """Notices changed files, then asks Dagster what is out of date."""
         for observation in observations(self.spec, self.instance):
             self.instance.report_runless_asset_event(observation)
-        return unsynced(self.graph, self.instance, self.keys)
+        parts = set(self.parts)
+        found = unsynced(self.graph, self.instance, self.keys)
+        return [item for item in found if (item.key, item.partition) in parts]
 
     def closed_gates(self) -> dict[dg.AssetKey, str]:
         """Assets whose blocking checks failed, with the reason in words."""
@@ -165,38 +174,57 @@ def next_batch(
 ) -> set[dg.AssetKey]:
     """Assets that are sure to run now: everything above each of them is settled or in the batch.
 
-    An asset below a closed gate never is. Assets that one step makes come together. Partitioned
-    assets come alone, first, since a run has one partition. Corpus and labels come before any
-    training, and none begins while one of their gates is closed.
+    An asset below a closed gate never is, unless the gate is above none of what it NEEDS. Assets
+    that one step makes come together. Partitioned assets come alone, since a run has one partition,
+    and once all above them is settled. Corpus and labels come before any training, and none begins
+    while one of their gates is closed.
     """
     batch: set[dg.AssetKey] = set()
     settled: set[dg.AssetKey] = set()
-    below = set(closed)
+    below, late = set(closed), late_assets(target.graph)
     for key in target.graph.toposorted_asset_keys:
-        parents = target.graph.get(key).parent_keys
-        if key in below or below & set(parents):
+        node = target.graph.get(key)
+        needs = _needed(node)
+        ready = settled if node.is_partitioned else batch | settled
+        if key in below or below & needs:
             below.add(key)
         elif key in pending:
-            if all(parent in batch or parent in settled for parent in parents):
-                batch |= target.graph.get(key).execution_set_asset_keys
-        elif all(parent in settled for parent in parents):
+            if all(parent in ready or parent in below for parent in node.parent_keys):
+                batch |= node.execution_set_asset_keys
+        elif all(parent in settled for parent in needs):
             settled.add(key)
-
-    def early(keys: set[dg.AssetKey]) -> set[dg.AssetKey]:
-        return {key for key in keys if target.graph.get(key).group_name in BEFORE_TRAINING}
-
     partitioned = {key for key in batch if target.graph.get(key).is_partitioned}
-    if early(batch) or early(closed):
-        return partitioned or early(batch)
+    early = batch - late
+    if early or closed - late:
+        free = {key for key in batch if below & target.graph.get(key).parent_keys}
+        return partitioned or early or free
     return batch
+
+
+def late_assets(graph: AssetGraph) -> set[dg.AssetKey]:
+    """Assets that come with training or after it: of its stages and those below, and what looks at
+    their results, as what to label next.
+    """
+    late: set[dg.AssetKey] = set()
+    for key in graph.toposorted_asset_keys:
+        if graph.get(key).group_name not in BEFORE_TRAINING or late & graph.get(key).parent_keys:
+            late.add(key)
+    return late
+
+
+def _needed(node: AssetNode) -> set[dg.AssetKey]:
+    """Assets that another one can't be made without: all above it, or those that its tag names."""
+    named = node.tags.get(NEEDS)
+    return {key for key in node.parent_keys if named in (None, key.path[-1])}
 
 
 def run_once(
     target: Target, keys: list[dg.AssetKey], partition: str | None, outcomes: dict[Part, Outcome]
 ) -> dict[dg.AssetKey, str]:
     """One Dagster run; fills in the outcomes, returns the steps that failed and why."""
-    light = {target.graph.get(key).group_name for key in keys} <= set(BEFORE_TRAINING)
-    suffix = "ingest" if partition else "prepare" if light else "build"
+    suffix = PARTITIONED[keys[0].path[-1]] if partition else "build"
+    if partition is None and not late_assets(target.graph) & set(keys):
+        suffix = "prepare"
     job = target.repository.get_reconstructable_job(f"{target.spec.name}_{suffix}")
     run = target.instance.create_run_for_job(
         job_def=job.get_definition(),

@@ -87,6 +87,35 @@ def curves(
     return _png(figure)
 
 
+def over_time(
+    points: Mapping[str, Mapping[str, float | None]],
+    value: str,
+    low: str,
+    high: str,
+    bar: float,
+    label: str,
+) -> bytes:
+    """A figure with its interval by month or batch, in their order, and the bar that it is held to.
+
+    Args:
+        points: name -> its figures under the names `value`, `low`, `high`; ends may be None.
+        value, low, high: names of the figures.
+        bar: drawn as a line.
+        label: of the figure.
+    """
+    figure = _figure(width=min(11.0, max(7.0, 0.4 * len(points))))
+    axes = figure.subplots()
+    heights = np.array([each[value] for each in points.values()], float)
+    ends = np.array([[each[low], each[high]] for each in points.values()], float).T
+    reach = np.nan_to_num(np.abs(ends - heights))
+    axes.errorbar(list(points), heights, reach, marker="o", color=BLUE, capsize=3)
+    axes.axhline(bar, color=ORANGE, linestyle="--", label=f"bar {bar:g}")
+    axes.tick_params(axis="x", labelrotation=45 if len(points) > 6 else 0)
+    axes.set(ylabel=label)
+    axes.legend()
+    return _png(figure)
+
+
 def heat_map(values: np.ndarray, labels: Sequence[str], x_label: str, y_label: str) -> bytes:
     """A square matrix, e.g. a confusion matrix with rows as shares of their sum."""
     side = max(4.5, 0.42 * len(labels))

@@ -44,5 +44,8 @@ def build_definitions(spec: VerticalSpec) -> dg.Definitions:
     """All definitions of one vertical, without resources."""
     assets = [asset for stage in STAGES for asset in stage.build_assets(spec)]
     return dg.Definitions(
-        assets=assets, jobs=automation.jobs(spec), sensors=[automation.source_sensor(spec)]
+        assets=assets,
+        jobs=automation.jobs(spec),
+        sensors=[automation.source_sensor(spec)],
+        schedules=automation.schedules(spec),
     )

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from vertical_assets.store.tables import TableWriter
 
 
+# Tag of an asset: the input that it can't do without; where others can't be made, it still is.
+NEEDS = "vertical_assets/needs"
 ALL_FILES = "all"  # the partition of watched files that are not parted
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from vertical_assets.labels.balance import balance, rare
 from vertical_assets.labels.decisions import decide
-from vertical_assets.labels.gold import items_in, majority
+from vertical_assets.labels.gold.majority import items_in, majority
 from vertical_assets.labels.simulation import simulate_annotations
 from vertical_assets.labels.splits import TEST, TRAIN, items_of
 from vertical_assets.labels.targets import Span, kind_of, targets_of
@@ -16,7 +16,7 @@ from vertical_assets.spec import Simulate, VerticalSpec
 from vertical_assets.store.contracts import DEDUP_DOCUMENTS
 from vertical_assets_tests.bc5cdr import bc5cdr
 from vertical_assets_tests.bc5cdr import documents as bc5cdr_rows
-from vertical_assets_tests.labels.test_gold import documents
+from vertical_assets_tests.labels.gold.test_majority import documents
 from vertical_assets_tests.labels.test_kinds import TASKS, corpus, many, simulated, spec_of
 
 A, B, C = Span(0, 4, "x"), Span(6, 9, "x"), Span(0, 6, "x")

@@ -8,12 +8,14 @@ annotated it before. Everything else is set aside with the reason.
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 from upath import UPath
 
@@ -27,6 +29,7 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import ANNOTATIONS, MONTHLY_REVIEW, QUARANTINE
 
 FOLDER, ANSWERS = "reviews", "answers*"
+MONTH = re.compile(r"\d{4}-\d{2}")
 WAITING, ANSWERED = "waiting", "answered"
 
 
@@ -72,7 +75,7 @@ def review(
         duplicates: DUPLICATES.
         spec: sections `annotation.review`, `agreement`, `task`, `clean`, `seed`.
     """
-    known = pa.compute.is_in(annotations["item_id"], documents["doc_id"].combine_chunks())
+    known = pc.is_in(annotations["item_id"], documents["doc_id"].combine_chunks())
     annotations = annotations.filter(known)
     answers, rejected, rows = _answers(month, documents, duplicates, spec)
     named = set(_items(answers))
@@ -166,7 +169,8 @@ def review_fingerprints(vertical: str) -> dict[str, str | None]:
     """month -> digest of the names and bytes of its answers, None where there are none."""
     folder = drop_folder(vertical) / FOLDER
     found: dict[str, str | None] = {}
-    for month in sorted(folder.iterdir(), key=str) if folder.exists() else ():
+    months = (each for each in folder.glob("*") if MONTH.fullmatch(each.name))
+    for month in sorted(months, key=str):
         digest, files = xxhash.xxh3_128(), sorted(month.glob(ANSWERS), key=str)
         for file in files:
             digest.update(f"{file.name}\0".encode() + file.read_bytes())

@@ -4,7 +4,7 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
-from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+from vertical_assets.store.io_managers import NEEDS, check, markdown_table, picture, stored
 
 VERSION = "1"
 
@@ -13,14 +13,16 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
     """labeling_tasks."""
     key = [spec.name, "labeling_tasks"]
 
+    described = spec.asset(
+        stage,
+        "labeling_tasks",
+        version=VERSION,
+        reads=["annotation.tasks", "task", "clean", "language", "seed"],
+        kinds={"parquet"},
+    )
+
     @dg.asset(
-        **spec.asset(
-            stage,
-            "labeling_tasks",
-            version=VERSION,
-            reads=["annotation.tasks", "task", "clean", "language", "seed"],
-            kinds={"parquet"},
-        ),
+        **{**described, "tags": {**described["tags"], NEEDS: "dedup_corpus"}},
         ins={
             name: dg.AssetIn([spec.name, name])
             for name in (

@@ -7,7 +7,7 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from vertical_assets.labels.gold import majority
+from vertical_assets.labels.gold.majority import majority
 from vertical_assets.labels.splits import (
     TEST,
     TRAIN,

@@ -1,0 +1,1 @@
+"""Batches: what people's files and simulated annotators say, checked against the standard."""
