@@ -17,10 +17,10 @@ from dagster._core.definitions.data_version import (
     StaleStatus,
     extract_data_version_from_entry,
 )
-from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.definitions.partitions.partitioned_schedule import (
     UnresolvedPartitionedAssetScheduleDefinition,
 )
+from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._time import get_current_datetime
 
@@ -120,7 +120,7 @@ def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
 def schedules(
     spec: VerticalSpec,
 ) -> list[dg.ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition]:
-    """`<vertical>_monthly_review`: on the first of a month, the review of the last one (SPEC D8)."""
+    """`<vertical>_monthly_review`: on the first of a month, the last one is reviewed (SPEC D8)."""
     if spec.task.kind == "generation":
         return []
     review = next(job for job in jobs(spec) if job.name == f"{spec.name}_review")

@@ -93,11 +93,19 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
         from vertical_assets.labels.tasks.exports import ExportError
         from vertical_assets.plots import over_time
         from vertical_assets.store.contracts import MONTHLY_REVIEW
-        from vertical_assets.store.tables import stage_table
+        from vertical_assets.store.tables import previous_version, stage_table
 
         month = context.partition_key
+        earlier = previous_version(store_root().joinpath(*key, month))
         documents = dedup_corpus.read(list(dict.fromkeys([*needed_columns(spec), "text"])))
-        found = review(month, annotations.read(), documents, duplicates.read(), spec)
+        found = review(
+            month,
+            annotations.read(),
+            documents,
+            duplicates.read(),
+            spec,
+            earlier and earlier.read(["item_id", "question"]),
+        )
         drawn = set(found.items["item_id"].to_pylist())
         columns = (documents[name].to_pylist() for name in ("doc_id", "text"))
         texts = {item: text for item, text in zip(*columns, strict=True) if item in drawn}

@@ -1,8 +1,8 @@
 """The draw: which of a month's items a second annotator sees (SPEC D8).
 
 Stratified by who annotated an item first in the month: of each person's items the given share,
-rounded up, those with the least hash of seed, month and item. Items that were answered already stay
-drawn, so that labels which come late push no answer out.
+rounded up, those with the least hash of seed, month and item. What was drawn before stays drawn, so
+that labels which come late take no task away from people.
 """
 
 import math
@@ -49,7 +49,7 @@ class Draw:
 
 
 def draw(
-    annotations: pa.Table, month: str, share: float, seed: int, answered: Container[Item] = ()
+    annotations: pa.Table, month: str, share: float, seed: int, before: Container[Item] = ()
 ) -> Draw:
     """Draws the items that a second annotator gets.
 
@@ -58,7 +58,7 @@ def draw(
         month: YYYY-MM, of `created_at` in UTC (times without a zone are UTC).
         share: of each stratum.
         seed: the vertical's.
-        answered: items with answers.
+        before: items that an earlier draw of this month gave out.
     """
     first: dict[Item, tuple[str, str]] = {}
     people: dict[Item, set[str]] = defaultdict(set)
@@ -78,10 +78,10 @@ def draw(
         strata[who].append(item)
     chosen = []
     for who, items in strata.items():
-        items.sort(key=lambda item: (item not in answered, _rank(item, month, seed), item[0]))
+        items.sort(key=lambda item: (item not in before, _rank(item, month, seed), item[0]))
         # Without the margin 0.1 of 30 would be 4, by binary fractions.
         wanted = math.ceil(share * len(items) - 1e-9)
-        kept = [item for place, item in enumerate(items) if place < wanted or item in answered]
+        kept = [item for place, item in enumerate(items) if place < wanted or item in before]
         chosen += [Drawn(item, who, tuple(sorted(people[item]))) for item in kept]
     chosen.sort(key=lambda each: (_rank(each.item, month, seed), each.item[0]))
     return Draw(tuple(chosen), len(first), undated)

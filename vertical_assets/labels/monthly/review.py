@@ -65,6 +65,7 @@ def review(
     documents: pa.Table,
     duplicates: pa.Table,
     spec: VerticalSpec,
+    earlier: pa.Table | None = None,
 ) -> Reviewed:
     """Draws the month's items and compares what came back.
 
@@ -74,12 +75,13 @@ def review(
         documents: `needed_columns` of DEDUP_DOCUMENTS; items without one are left out.
         duplicates: DUPLICATES.
         spec: sections `annotation.review`, `agreement`, `task`, `clean`, `seed`.
+        earlier: MONTHLY_REVIEW of this month as it was; what was drawn stays drawn.
     """
     known = pc.is_in(annotations["item_id"], documents["doc_id"].combine_chunks())
     annotations = annotations.filter(known)
     answers, rejected, rows = _answers(month, documents, duplicates, spec)
-    named = set(_items(answers))
-    sample = draw(annotations, month, spec.annotation.review.share, spec.seed, named)
+    before = set() if earlier is None else set(_items(earlier))
+    sample = draw(annotations, month, spec.annotation.review.share, spec.seed, before)
     used, refused = _accepted(answers, sample, month)
     said_first = annotations.filter(
         pa.array([kind not in MACHINES for kind in annotations["annotator_kind"].to_pylist()])
