@@ -162,7 +162,7 @@ def run_build(target: Target, outcomes: dict[Part, Outcome], force: bool) -> lis
             for part in pending:
                 if part[0] not in failed:
                     outcomes[part].state = "blocked"
-            return list(closed.values())
+            return list(dict.fromkeys(closed.values()))  # assets of one step fail together
         key, partition = next(part for part in pending if part[0] in batch)
         chosen = sorted(batch) if partition is None else [key]  # a run has one partition
         forced -= {(key, partition) for key in chosen}
@@ -240,7 +240,9 @@ def run_once(
     )
     before = {key: version_of(target.instance, key, partition) for key in keys}
     failed: dict[dg.AssetKey, str] = {}
-    made_by = {target.graph.get(key).assets_def.node_def.name: key for key in keys}
+    made_by: dict[str, list[dg.AssetKey]] = {}
+    for key in keys:
+        made_by.setdefault(target.graph.get(key).assets_def.node_def.name, []).append(key)
     began: dict[str, float] = {}
     columns = (
         SpinnerColumn(),
@@ -277,10 +279,11 @@ def run_once(
                         highlight=False,
                     )
             elif event.event_type is DagsterEventType.STEP_FAILURE:
-                key = made_by.get(step, keys[0])
-                part = (key, partition)
-                failed[key] = f"{name_of(part)} failed: {failure_of(event)}"
-                outcomes[part].state = "failed"
+                together = made_by.get(step, keys[:1])
+                why = f"{name_of((together[0], partition))} failed: {failure_of(event)}"
+                for key in together:
+                    failed[key] = why
+                    outcomes[(key, partition)].state = "failed"
             if event.event_type in (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE):
                 if step in tasks:
                     progress.remove_task(tasks.pop(step))
