@@ -24,12 +24,17 @@ from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._time import get_current_datetime
 
+from vertical_assets.labels.batches.automation import PARTITIONED
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.io_managers import ALL_FILES
+from vertical_assets.store.io_managers import ALL_FILES, DATA_VERSION_TAG
 
 BEFORE_TRAINING = ("corpus", "labels")
 # Assets with partitions -> the end of the name of the job that makes one.
-PARTITIONED = {"raw_corpus": "ingest", "monthly_review": "review"}
+JOB_OF = {
+    "raw_corpus": "ingest",
+    **dict.fromkeys(PARTITIONED, "annotate"),
+    "monthly_review": "review",
+}
 LIGHT_MODULES = ("pyarrow.dataset", "vertical_assets.vertical")
 HEAVY_MODULES = (
     "dagster_mlflow",
@@ -37,7 +42,6 @@ HEAVY_MODULES = (
     "vertical_assets.training.classification",
     "vertical_assets.training.pretraining",
 )
-DATA_VERSION_TAG = "dagster/data_version"
 NO_FILES = "none"  # version of files that were there before
 OBSERVE_SECONDS = 60
 
@@ -74,15 +78,18 @@ def executor(preloaded: Sequence[str]) -> dg.ExecutorDefinition:
 
 
 def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
-    """`<vertical>_ingest` reads sources, one partition each; `<vertical>_prepare` makes corpus and
-    labels of them, in one process, since its steps are light; `<vertical>_build` makes everything;
-    `<vertical>_review` draws a month's review.
+    """`<vertical>_ingest` reads a source, `<vertical>_annotate` a batch of labels,
+    `<vertical>_review` draws a month's review. `<vertical>_prepare` makes corpus and labels, in one
+    process, since its steps are light; `<vertical>_build` makes everything.
     """
-    parted = [dg.AssetSelection.assets([spec.name, name]) for name in PARTITIONED]
-    raw, monthly = parted
+    raw, said, monthly = (
+        dg.AssetSelection.assets(*([spec.name, name] for name in names))
+        for names in (("raw_corpus",), PARTITIONED, ("monthly_review",))
+    )
     rest = dg.AssetSelection.key_prefixes([spec.name]).materializable() - raw
-    if spec.task.kind != "generation":  # else nobody labels
-        rest -= monthly
+    labelled = spec.task.kind != "generation"  # by somebody
+    if labelled:
+        rest -= said | monthly
     light = dg.AssetSelection.groups(*BEFORE_TRAINING)
     found = [
         dg.define_asset_job(
@@ -105,15 +112,21 @@ def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
             description=f"From the documents of {spec.name} to its quantized model.",
         ),
     ]
-    if spec.task.kind != "generation":
-        found.append(
+    if labelled:
+        found += [
+            dg.define_asset_job(
+                f"{spec.name}_annotate",
+                selection=said,
+                executor_def=dg.in_process_executor,
+                description=f"Reads a batch of labels of {spec.name}.",
+            ),
             dg.define_asset_job(
                 f"{spec.name}_review",
                 selection=monthly,
                 executor_def=dg.in_process_executor,
                 description=f"Draws a month's labels of {spec.name} for a second annotator.",
-            )
-        )
+            ),
+        ]
     return found
 
 
@@ -136,8 +149,8 @@ def schedules(
 
 
 def source_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
-    """Notices changed files of sources, labels, verdicts, reviews and tasks, so that what they feed
-    shows as unsynced.
+    """Notices changed files of sources, verdicts, decisions, reviews and tasks, so that what they
+    feed shows as unsynced; of labels see `labels.batches.automation`.
     """
 
     @dg.sensor(
@@ -160,7 +173,7 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
     from vertical_assets.corpus.reading.sources import drop_folder, fingerprints
     from vertical_assets.corpus.review.verdicts import verdict_fingerprint
     from vertical_assets.evaluation.instruction.tasks import task_fingerprint
-    from vertical_assets.labels.annotations import label_fingerprint
+    from vertical_assets.labels.adjudication.decisions import decision_fingerprint
     from vertical_assets.labels.monthly.review import review_fingerprints
 
     found: dict[tuple[dg.AssetKey, str], str | None] = {
@@ -168,8 +181,8 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
         for name, version in fingerprints(spec).items()
     }
     found[(dg.AssetKey([spec.name, "verdict_files"]), ALL_FILES)] = verdict_fingerprint(spec)
-    if spec.annotation.path is not None:
-        found[(dg.AssetKey([spec.name, "label_files"]), ALL_FILES)] = label_fingerprint(spec)
+    if spec.task.kind != "generation":
+        found[(dg.AssetKey([spec.name, "decision_files"]), ALL_FILES)] = decision_fingerprint(spec)
     if spec.evaluate.instruction is not None:
         found[(dg.AssetKey([spec.name, "instruction_files"]), ALL_FILES)] = task_fingerprint(
             drop_folder(spec.name) / spec.evaluate.instruction.path
@@ -204,7 +217,7 @@ def unsynced(
         if key not in wanted:
             continue
         partitions = graph.get(key).partitions_def
-        for partition in partitions.get_partition_keys() if partitions else [None]:
+        for partition in partition_keys(partitions, instance):
             status = resolver.get_status(key, partition)
             if status is StaleStatus.FRESH:
                 continue
@@ -213,6 +226,15 @@ def unsynced(
             reasons = ("never materialized",) if missing else tuple(map(_words, causes))
             found.append(Unsynced(key, partition, missing, reasons))
     return found
+
+
+def partition_keys(
+    partitions: dg.PartitionsDefinition | None, instance: dg.DagsterInstance
+) -> list[str | None]:
+    """Keys of an asset's partitions; one None where it has none."""
+    if partitions is None:
+        return [None]
+    return list(partitions.get_partition_keys(dynamic_partitions_store=instance))
 
 
 def _words(cause: StaleCause) -> str:

@@ -35,16 +35,17 @@ from rich.text import Text
 
 from vertical_assets.automation import (
     BEFORE_TRAINING,
-    DATA_VERSION_TAG,
-    PARTITIONED,
+    JOB_OF,
     Unsynced,
     failed_checks,
     observations,
+    partition_keys,
     unsynced,
 )
+from vertical_assets.labels.batches.automation import register
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import store_root
-from vertical_assets.store.io_managers import NEEDS
+from vertical_assets.store.io_managers import DATA_VERSION_TAG, NEEDS
 from vertical_assets.store.versions import LOG, sweep
 
 PID_TAG, HOST_TAG, PID_VARIABLE = (
@@ -101,10 +102,14 @@ class Target:
         definition = self.graph.get(key).partitions_def
         if isinstance(definition, dg.TimeWindowPartitionsDefinition):
             return sorted(self.instance.get_materialized_partitions(key))
-        return list(definition.get_partition_keys()) if definition else [None]
+        return partition_keys(definition, self.instance)
 
-    def pending(self) -> list[Unsynced]:
-        """Notices changed files, then asks Dagster what is out of date."""
+    def pending(self, *, tidy: bool = True) -> list[Unsynced]:
+        """Notices changed files, then asks Dagster what is out of date; with `tidy` malformed files
+        of labels are set aside.
+        """
+        if self.spec.task.kind != "generation":
+            register(self.spec, self.instance, tidy=tidy)
         for observation in observations(self.spec, self.instance):
             self.instance.report_runless_asset_event(observation)
         parts = set(self.parts)
@@ -143,11 +148,15 @@ def close_dead_runs(instance: dg.DagsterInstance) -> None:
 
 def run_build(target: Target, outcomes: dict[Part, Outcome], force: bool) -> list[str]:
     """Runs until nothing is left that may run; returns why assets were left out, in words."""
-    forced = set(target.parts) if force else set()
+    forced: set[Part] | None = None
     failed: dict[dg.AssetKey, str] = {}
     while True:
         pending = {(item.key, item.partition): item.reasons for item in target.pending()}
-        pending = dict.fromkeys(forced, ("asked for by --all",)) | pending
+        for part in target.parts:
+            outcomes.setdefault(part, Outcome())
+        if forced is None:  # batches of labels are known from the first look on
+            forced = set(target.parts) if force else set()
+        pending = dict.fromkeys(sorted(forced, key=name_of), ("asked for by --all",)) | pending
         # Built a moment ago and out of date again: building it once more would not help.
         for part in pending:
             if outcomes[part].seconds is not None:
@@ -164,9 +173,12 @@ def run_build(target: Target, outcomes: dict[Part, Outcome], force: bool) -> lis
                     outcomes[part].state = "blocked"
             return list(dict.fromkeys(closed.values()))  # assets of one step fail together
         key, partition = next(part for part in pending if part[0] in batch)
-        chosen = sorted(batch) if partition is None else [key]  # a run has one partition
-        forced -= {(key, partition) for key in chosen}
-        failed |= run_once(target, chosen, partition, outcomes)
+        made_together = target.graph.get(key).execution_set_asset_keys
+        chosen = sorted(batch if partition is None else made_together)
+        # A run has one partition; those of an asset do not wait for each other.
+        for each in dict.fromkeys(part for name, part in pending if name in made_together):
+            forced -= {(name, each) for name in chosen}
+            failed |= run_once(target, chosen, each, outcomes)
 
 
 def next_batch(
@@ -175,29 +187,32 @@ def next_batch(
     """Assets that are sure to run now: everything above each of them is settled or in the batch.
 
     An asset below a closed gate never is, unless the gate is above none of what it NEEDS. Assets
-    that one step makes come together. Partitioned assets come alone, since a run has one partition,
-    and once all above them is settled. Corpus and labels come before any training, and none begins
-    while one of their gates is closed.
+    that one step makes come together. Partitioned assets come alone, as soon as everything above
+    them is settled, since a run has one partition; those of another step wait. Corpus and labels
+    come before any training, and none begins while one of their gates is closed.
     """
     batch: set[dg.AssetKey] = set()
+    partitioned: set[dg.AssetKey] = set()
     settled: set[dg.AssetKey] = set()
     below, late = set(closed), late_assets(target.graph)
     for key in target.graph.toposorted_asset_keys:
         node = target.graph.get(key)
         needs = _needed(node)
-        ready = settled if node.is_partitioned else batch | settled
         if key in below or below & needs:
             below.add(key)
+        elif key in pending and node.is_partitioned:
+            if not partitioned and all(parent in settled for parent in needs):
+                partitioned = set(node.execution_set_asset_keys)
         elif key in pending:
-            if all(parent in ready or parent in below for parent in node.parent_keys):
+            if all(parent in batch | settled | below for parent in node.parent_keys):
                 batch |= node.execution_set_asset_keys
         elif all(parent in settled for parent in needs):
             settled.add(key)
-    partitioned = {key for key in batch if target.graph.get(key).is_partitioned}
+    if partitioned:
+        return partitioned
     early = batch - late
     if early or closed - late:
-        free = {key for key in batch if below & target.graph.get(key).parent_keys}
-        return partitioned or early or free
+        return early or {key for key in batch if below & target.graph.get(key).parent_keys}
     return batch
 
 
@@ -222,7 +237,7 @@ def run_once(
     target: Target, keys: list[dg.AssetKey], partition: str | None, outcomes: dict[Part, Outcome]
 ) -> dict[dg.AssetKey, str]:
     """One Dagster run; fills in the outcomes, returns the steps that failed and why."""
-    suffix = PARTITIONED[keys[0].path[-1]] if partition else "build"
+    suffix = JOB_OF[keys[0].path[-1]] if partition is not None else "build"
     if partition is None and not late_assets(target.graph) & set(keys):
         suffix = "prepare"
     job = target.repository.get_reconstructable_job(f"{target.spec.name}_{suffix}")
@@ -260,7 +275,8 @@ def run_once(
             if event.event_type is DagsterEventType.STEP_WORKER_STARTED or step not in began:
                 began[step] = time.time()
             if event.event_type is DagsterEventType.STEP_START:
-                tasks[step] = progress.add_task(step.replace("__", "/"), vertical=target.spec.name)
+                shown = step.replace("__", "/") + (f" {partition}" if partition else "")
+                tasks[step] = progress.add_task(shown, vertical=target.spec.name)
             elif event.event_type is DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
                 outcome = outcomes[(event.asset_key, partition)]
                 now = version_of(target.instance, event.asset_key, partition)
@@ -289,7 +305,8 @@ def run_once(
                     progress.remove_task(tasks.pop(step))
                 verb = "done" if event.event_type is DagsterEventType.STEP_SUCCESS else "failed"
                 took = time.time() - began[step]
-                progress.console.print(f"{step.replace('__', '/')} {verb} in {took:.1f} s")
+                shown = step.replace("__", "/") + (f" {partition}" if partition else "")
+                progress.console.print(f"{shown} {verb} in {took:.1f} s")
     return failed
 
 

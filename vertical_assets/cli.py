@@ -44,13 +44,16 @@ def main() -> None:
 def build(vertical: str, force: bool) -> None:
     """Materialize what is missing or out of date in VERTICAL; exit status 1 if it stops early."""
     from vertical_assets.corpus.reading.sources import drop_folder
+    from vertical_assets.labels.batches.arrivals import unsettled
     from vertical_assets.store import store_root, tombstones
     from vertical_assets.store.versions import purge
 
     started = time.monotonic()
     target = open_targets(vertical)[0]
     close_dead_runs(target.instance)
-    outcomes: dict[Part, Outcome] = {part: Outcome() for part in target.parts}
+    outcomes: dict[Part, Outcome] = {}
+    for key in unsettled(target.spec):
+        console.print(f"labels of batch {key} are still being written, left for the next build")
     problems = run_build(target, outcomes, force)
     if target.spec.sensitive or tombstones.read(drop_folder(vertical) / tombstones.FILE).entries:
         purge(store_root() / vertical)
@@ -74,7 +77,7 @@ def build(vertical: str, force: bool) -> None:
 def status(vertical: str | None) -> None:
     """Say what is out of date, and why, in VERTICAL or in all of them."""
     for target in open_targets(vertical):
-        pending = {(item.key, item.partition): item for item in target.pending()}
+        pending = {(item.key, item.partition): item for item in target.pending(tidy=False)}
         gates = target.closed_gates()
         grid = Grid("asset", "state", "why", title=target.spec.name, title_justify="left")
         for part in target.parts:

@@ -26,6 +26,7 @@ from vertical_assets.spec.generation import Generate, Instruct, Lora, Pairs
 from vertical_assets.spec.labels import (
     Agreement,
     Annotation,
+    Level,
     Simulate,
     Split,
     Task,
@@ -48,6 +49,7 @@ __all__ = [
     "Finetune",
     "Generate",
     "Instruct",
+    "Level",
     "Lora",
     "Model",
     "Pairs",

@@ -14,6 +14,7 @@ from upath import UPath
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.gates import Gate
 from vertical_assets.store.versions import (
+    POINTER,
     Directory,
     Staged,
     Table,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # Tag of an asset: the input that it can't do without; where others can't be made, it still is.
 NEEDS = "vertical_assets/needs"
+DATA_VERSION_TAG = "dagster/data_version"
+GROWING = "growing"  # metadata of an input: its partitions come and go
 ALL_FILES = "all"  # the partition of watched files that are not parted
 
 
@@ -59,9 +62,20 @@ class StoreIOManager(dg.UPathIOManager):
             return Directory(local_directory(version))
         return Table((version,))
 
+    def load_input(self, context: dg.InputContext) -> Table | Directory:
+        """As its base, but no partition at all is an empty handle."""
+        if context.has_asset_partitions and not context.asset_partition_keys:
+            return Table(())
+        return super().load_input(context)
+
     def load_partitions(self, context: dg.InputContext) -> Table:
-        """All partitions as one table, in the order of their keys."""
+        """All partitions as one table: of a fixed set in its order, of a growing one (where those
+        that are not materialized yet are left out) by their keys.
+        """
         paths = self._get_paths_for_partitions(context)
+        if context.definition_metadata.get(GROWING):
+            stored = [paths[key] for key in sorted(paths) if (paths[key] / POINTER).exists()]
+            return Table(tuple(map(current, stored)))
         return Table(tuple(current(paths[key]) for key in context.asset_partition_keys))
 
 
