@@ -16,7 +16,6 @@ from vertical_assets.alerts import alert
 from vertical_assets.automation import failure_of
 from vertical_assets.spec import VerticalSpec
 
-INTERVAL = 30  # seconds
 OVERLAP = 120  # seconds that a look goes back behind the last one: clocks and slow writes
 RUNNING = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -40,7 +39,7 @@ def alert_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
 
     @dg.sensor(
         name=f"{spec.name}_alerts",
-        minimum_interval_seconds=INTERVAL,
+        minimum_interval_seconds=spec.automate.interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Alerts where checks, runs, sensors or schedules of {spec.name} fail.",
     )

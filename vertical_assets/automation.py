@@ -21,6 +21,9 @@ from dagster._core.definitions.data_version import (
     extract_data_version_from_entry,
 )
 from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
+from dagster._core.definitions.partitions.partitioned_schedule import (
+    UnresolvedPartitionedAssetScheduleDefinition,
+)
 from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._time import get_current_datetime
@@ -30,6 +33,12 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.io_managers import ALL_FILES, DATA_VERSION_TAG, recorded_failures
 
 BEFORE_TRAINING = ("corpus", "labels")
+# Assets with partitions -> the end of the name of the job that makes one.
+JOB_OF = {
+    "raw_corpus": "ingest",
+    **dict.fromkeys(PARTITIONED, "annotate"),
+    "monthly_review": "review",
+}
 LIGHT_MODULES = ("pyarrow.dataset", "vertical_assets.vertical")
 HEAVY_MODULES = (
     "dagster_mlflow",
@@ -37,6 +46,7 @@ HEAVY_MODULES = (
     "vertical_assets.training.classification",
     "vertical_assets.training.pretraining",
 )
+NO_FILES = "none"  # version of files that were there before
 OBSERVE_SECONDS = 60
 
 
@@ -93,24 +103,20 @@ def by_weight(context: dg.InitExecutorContext) -> dg.Executor:
 
 
 def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
-    """`<vertical>_ingest` reads sources and `<vertical>_annotate` batches of labels, one partition
-    each; `<vertical>_prepare` makes corpus and labels of them, in one process, since its steps are
-    light; `<vertical>_build` makes everything.
+    """`<vertical>_ingest` reads a source, `<vertical>_annotate` a batch of labels,
+    `<vertical>_review` draws a month's review. `<vertical>_prepare` makes corpus and labels, in one
+    process, since its steps are light; `<vertical>_build` makes everything.
     """
-    raw = dg.AssetSelection.assets([spec.name, "raw_corpus"])
-    said = dg.AssetSelection.assets(*([spec.name, name] for name in PARTITIONED))
+    raw, said, monthly = (
+        dg.AssetSelection.assets(*([spec.name, name] for name in names))
+        for names in (("raw_corpus",), PARTITIONED, ("monthly_review",))
+    )
     rest = dg.AssetSelection.key_prefixes([spec.name]).materializable() - raw
     labelled = spec.task.kind != "generation"  # by somebody
-    annotate = dg.define_asset_job(
-        f"{spec.name}_annotate",
-        selection=said,
-        executor_def=dg.in_process_executor,
-        description=f"Reads a batch of labels of {spec.name}.",
-    )
     if labelled:
-        rest -= said
-    return [
-        *([annotate] if labelled else []),
+        rest -= said | monthly
+    light = dg.AssetSelection.groups(*BEFORE_TRAINING)
+    found = [
         dg.define_asset_job(
             f"{spec.name}_ingest",
             selection=raw,
@@ -119,7 +125,8 @@ def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
         ),
         dg.define_asset_job(
             f"{spec.name}_prepare",
-            selection=rest & dg.AssetSelection.groups(*BEFORE_TRAINING),
+            # What looks at a model comes after it.
+            selection=(rest & light) - (rest - light).downstream(),
             executor_def=dg.in_process_executor,
             description=f"From the documents of {spec.name} to its labelled set.",
         ),
@@ -130,11 +137,45 @@ def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
             description=f"From the documents of {spec.name} to its release.",
         ),
     ]
+    if labelled:
+        found += [
+            dg.define_asset_job(
+                f"{spec.name}_annotate",
+                selection=said,
+                executor_def=dg.in_process_executor,
+                description=f"Reads a batch of labels of {spec.name}.",
+            ),
+            dg.define_asset_job(
+                f"{spec.name}_review",
+                selection=monthly,
+                executor_def=dg.in_process_executor,
+                description=f"Draws a month's labels of {spec.name} for a second annotator.",
+            ),
+        ]
+    return found
+
+
+def schedules(
+    spec: VerticalSpec,
+) -> list[dg.ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition]:
+    """`<vertical>_monthly_review`: on the first of a month, the last one is reviewed (SPEC D8)."""
+    if spec.task.kind == "generation":
+        return []
+    review = next(job for job in jobs(spec) if job.name == f"{spec.name}_review")
+    return [
+        dg.build_schedule_from_partitioned_job(
+            review,
+            name=f"{spec.name}_monthly_review",
+            hour_of_day=3,
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description=f"Every month a share of {spec.name}'s items goes to a second annotator.",
+        )
+    ]
 
 
 def source_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
-    """Notices changed files of sources, verdicts, decisions and tasks, so that what they feed shows
-    as unsynced; of labels see `labels.batches.automation`.
+    """Notices changed files of sources, verdicts, decisions, reviews and tasks, so that what they
+    feed shows as unsynced; of labels see `labels.batches.automation`.
     """
 
     @dg.sensor(
@@ -158,9 +199,10 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
     from vertical_assets.corpus.review.verdicts import verdict_fingerprint
     from vertical_assets.evaluation.instruction.tasks import task_fingerprint
     from vertical_assets.labels.adjudication.decisions import decision_fingerprint
+    from vertical_assets.labels.monthly.review import review_fingerprints
     from vertical_assets.release.promotion import approvals
 
-    found = {
+    found: dict[tuple[dg.AssetKey, str], str | None] = {
         (dg.AssetKey([spec.name, "source_files"]), name): version
         for name, version in fingerprints(spec).items()
     }
@@ -176,13 +218,19 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
         found[(dg.AssetKey([spec.name, "approvals"]), ALL_FILES)] = approvals.approvals_fingerprint(
             file
         )
+    if spec.task.kind != "generation":
+        months = review_fingerprints(spec.name).items()
+        found |= {(dg.AssetKey([spec.name, "review_files"]), month): v for month, v in months}
     for (key, partition), version in found.items():
         record = instance.get_latest_data_version_record(
             key, is_source=True, partition_key=partition
         )
         seen = extract_data_version_from_entry(record.event_log_entry) if record else None
-        if seen is None or seen.value != version:
-            yield dg.AssetObservation(key, partition=partition, tags={DATA_VERSION_TAG: version})
+        if seen is None and version is None:
+            continue  # no answers yet: what was never seen is no change
+        if seen is None or seen.value != (version or NO_FILES):
+            tags = {DATA_VERSION_TAG: version or NO_FILES}
+            yield dg.AssetObservation(key, partition=partition, tags=tags)
 
 
 def unsynced(

@@ -16,7 +16,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 from dagster import DagsterEventType
-from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, AssetNode
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.execution.api import execute_run_iterator
 from rich.console import Console
@@ -35,6 +35,7 @@ from rich.text import Text
 
 from vertical_assets.automation import (
     BEFORE_TRAINING,
+    JOB_OF,
     Unsynced,
     failed_checks,
     failure_of,
@@ -42,11 +43,11 @@ from vertical_assets.automation import (
     partition_keys,
     unsynced,
 )
-from vertical_assets.labels.batches.automation import PARTITIONED, register
+from vertical_assets.labels.batches.automation import register
 from vertical_assets.launcher import HOST_TAG, PID_TAG, is_dead
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import store_root
-from vertical_assets.store.io_managers import DATA_VERSION_TAG
+from vertical_assets.store.io_managers import DATA_VERSION_TAG, NEEDS
 from vertical_assets.store.versions import LOG, sweep
 from vertical_assets.training.assets import COLD_TAG
 
@@ -94,7 +95,13 @@ class Target:
         return [(key, part) for key in self.keys for part in self.partitions(key)]
 
     def partitions(self, key: dg.AssetKey) -> list[str | None]:
-        return partition_keys(self.graph.get(key).partitions_def, self.instance)
+        """Of months those that are materialized: a schedule begins them, a build keeps them up to
+        date.
+        """
+        definition = self.graph.get(key).partitions_def
+        if isinstance(definition, dg.TimeWindowPartitionsDefinition):
+            return sorted(self.instance.get_materialized_partitions(key))
+        return partition_keys(definition, self.instance)
 
     def pending(self, *, tidy: bool = True) -> list[Unsynced]:
         """Notices changed files, then asks Dagster what is out of date; with `tidy` malformed files
@@ -104,7 +111,9 @@ class Target:
             register(self.spec, self.instance, tidy=tidy)
         for observation in observations(self.spec, self.instance):
             self.instance.report_runless_asset_event(observation)
-        return unsynced(self.graph, self.instance, self.keys)
+        parts = set(self.parts)
+        found = unsynced(self.graph, self.instance, self.keys)
+        return [item for item in found if (item.key, item.partition) in parts]
 
     def closed_gates(self) -> dict[dg.AssetKey, str]:
         """Assets whose blocking checks failed, with the reason in words."""
@@ -160,7 +169,7 @@ def run_build(target: Target, outcomes: dict[Part, Outcome], force: bool) -> lis
             for part in pending:
                 if part[0] not in failed:
                     outcomes[part].state = "blocked"
-            return list(closed.values())
+            return list(dict.fromkeys(closed.values()))  # assets of one step fail together
         key, partition = next(part for part in pending if part[0] in batch)
         made_together = target.graph.get(key).execution_set_asset_keys
         chosen = sorted(batch if partition is None else made_together)
@@ -175,34 +184,51 @@ def next_batch(
 ) -> set[dg.AssetKey]:
     """Assets that are sure to run now: everything above each of them is settled or in the batch.
 
-    An asset below a closed gate never is. Assets that one step makes come together. Partitioned
-    assets come alone, as soon as everything above them is settled, since a run has one partition;
-    those of another step wait. Corpus and labels come before any training, and none begins while
-    one of their gates is closed.
+    An asset below a closed gate never is, unless the gate is above none of what it NEEDS. Assets
+    that one step makes come together. Partitioned assets come alone, as soon as everything above
+    them is settled, since a run has one partition; those of another step wait. Corpus and labels
+    come before any training, and none begins while one of their gates is closed.
     """
     batch: set[dg.AssetKey] = set()
     partitioned: set[dg.AssetKey] = set()
     settled: set[dg.AssetKey] = set()
-    below = set(closed)
+    below, late = set(closed), late_assets(target.graph)
     for key in target.graph.toposorted_asset_keys:
-        parents = target.graph.get(key).parent_keys
-        if key in below or below & set(parents):
+        node = target.graph.get(key)
+        needs = _needed(node)
+        if key in below or below & needs:
             below.add(key)
-        elif key in pending and target.graph.get(key).is_partitioned:
-            if not partitioned and all(parent in settled for parent in parents):
-                partitioned = set(target.graph.get(key).execution_set_asset_keys)
+        elif key in pending and node.is_partitioned:
+            if not partitioned and all(parent in settled for parent in needs):
+                partitioned = set(node.execution_set_asset_keys)
         elif key in pending:
-            if all(parent in batch or parent in settled for parent in parents):
-                batch |= target.graph.get(key).execution_set_asset_keys
-        elif all(parent in settled for parent in parents):
+            if all(parent in batch | settled | below for parent in node.parent_keys):
+                batch |= node.execution_set_asset_keys
+        elif all(parent in settled for parent in needs):
             settled.add(key)
-
-    def early(keys: set[dg.AssetKey]) -> set[dg.AssetKey]:
-        return {key for key in keys if target.graph.get(key).group_name in BEFORE_TRAINING}
-
     if partitioned:
         return partitioned
-    return early(batch) if early(batch) or early(closed) else batch
+    early = batch - late
+    if early or closed - late:
+        return early or {key for key in batch if below & target.graph.get(key).parent_keys}
+    return batch
+
+
+def late_assets(graph: AssetGraph) -> set[dg.AssetKey]:
+    """Assets that come with training or after it: of its stages and those below, and what looks at
+    their results, as what to label next.
+    """
+    late: set[dg.AssetKey] = set()
+    for key in graph.toposorted_asset_keys:
+        if graph.get(key).group_name not in BEFORE_TRAINING or late & graph.get(key).parent_keys:
+            late.add(key)
+    return late
+
+
+def _needed(node: AssetNode) -> set[dg.AssetKey]:
+    """Assets that another one can't be made without: all above it, or those that its tag names."""
+    named = node.tags.get(NEEDS)
+    return {key for key in node.parent_keys if named in (None, key.path[-1])}
 
 
 def run_once(
@@ -216,10 +242,9 @@ def run_once(
     """One Dagster run; fills in the outcomes, returns the steps that failed and why. With `cold` no
     training goes on from a checkpoint.
     """
-    light = {target.graph.get(key).group_name for key in keys} <= set(BEFORE_TRAINING)
-    suffix = "prepare" if light else "build"
-    if partition is not None:
-        suffix = "annotate" if keys[0].path[-1] in PARTITIONED else "ingest"
+    suffix = JOB_OF[keys[0].path[-1]] if partition is not None else "build"
+    if partition is None and not late_assets(target.graph) & set(keys):
+        suffix = "prepare"
     job = target.repository.get_reconstructable_job(f"{target.spec.name}_{suffix}")
     run = target.instance.create_run_for_job(
         job_def=job.get_definition(),
@@ -276,10 +301,11 @@ def run_once(
                         highlight=False,
                     )
             elif event.event_type is DagsterEventType.STEP_FAILURE:
-                for key in made_by.get(step, keys[:1]):
-                    part = (key, partition)
-                    failed[key] = f"{name_of(part)} failed: {failure_of(event)}"
-                    outcomes[part].state = "failed"
+                together = made_by.get(step, keys[:1])
+                why = f"{name_of((together[0], partition))} failed: {failure_of(event)}"
+                for key in together:
+                    failed[key] = why
+                    outcomes[(key, partition)].state = "failed"
             if event.event_type in (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE):
                 if step in tasks:
                     progress.remove_task(tasks.pop(step))

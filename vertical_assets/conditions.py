@@ -13,7 +13,7 @@ Configuration and code move light assets only; a changed `finetune` section wait
 
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -50,8 +50,10 @@ IN_PROGRESS = [
 ]
 
 
-def when_labels_change(*groups: str) -> dg.AutomationCondition[dg.AssetKey]:
-    """For what is light and made of labels: agreement, verdicts, queue, labelled set.
+def when_labels_change(
+    watched: Sequence[str] = (LABELS,), awaited: Sequence[str] = (LABELS,)
+) -> dg.AutomationCondition[dg.AssetKey]:
+    """For what is light and made of labels: agreement, verdicts, queue, labelled set, next tasks.
 
     It follows data and code at once, so that people see the agreement of a batch soon after they
     dropped it; what is requested above it comes along in the same run, whose blocking checks stop
@@ -59,14 +61,15 @@ def when_labels_change(*groups: str) -> dg.AutomationCondition[dg.AssetKey]:
     never made comes as soon as all above it is there: it costs seconds.
 
     Args:
-        groups: what else is waited for. `labeled_set` is not replaced under a training and its
-            evaluation, which would read one version above and another below.
+        watched: groups of the inputs that count.
+        awaited: groups of which no run may be at work. `labeled_set` is not replaced under a
+            training and its evaluation, which would read one version above and another below.
     """
     return (
-        (Outdated((LABELS,), code=True, absent=True) | requested_above(LABELS))
+        (Outdated(tuple(watched), code=True, absent=True) | requested_above(LABELS))
         & Made()
         & ~GateClosed()
-        & ~Busy((LABELS, *groups))
+        & ~Busy(tuple(awaited))
     ).with_label("when_labels_change")
 
 
@@ -352,37 +355,42 @@ def building_folder(vertical: str) -> UPath:
     return UPath(work_folder(vertical) / "building")
 
 
-def policy(asset: dg.AssetSpec, spec: VerticalSpec) -> dg.AutomationCondition[dg.AssetKey] | None:
+def policy(
+    asset: dg.AssetSpec, group_of: Mapping[dg.AssetKey, str | None], spec: VerticalSpec
+) -> dg.AutomationCondition[dg.AssetKey] | None:
     """The condition of an asset, by its stage; None for what people and sensors start: the corpus,
     partitions, the base model, and all of a generation vertical.
     """
-    name = asset.key.path[-1]
     if asset.partitions_def is not None or spec.task.kind == "generation":
         return None
-    above = {dep.asset_key.path[-1] for dep in asset.deps}
+    name, retrains = asset.key.path[-1], spec.automate.retrain
+    above = {group_of.get(dep.asset_key) for dep in asset.deps}
     if asset.group_name == LABELS:
-        return when_labels_change(*(MODEL if name == "labeled_set" else ()))
-    if not spec.automate.retrain:
-        return None
+        later = [group for group in BELOW if group in above]  # what to label next, by the model
+        waits = MODEL if later or name == "labeled_set" else ()
+        return when_labels_change((LABELS, *later), (LABELS, *waits))
     if asset.group_name == "features" or name in ("finetuned_ckpt", "baselines"):
-        return retrain(spec.automate.quiet_seconds) if above & READ else None
-    return follow() if asset.group_name in ("evaluation", "release") else None
-
-
-# What a training reads that labels move.
-READ = {"labeled_set", "augmented_set"}
+        by_labels = bool(above & {LABELS, "features"})
+        return retrain(spec.automate.quiet_seconds) if by_labels and retrains else None
+    return follow() if asset.group_name in ("evaluation", "release") and retrains else None
 
 
 def automated(
     assets: Iterable[dg.AssetsDefinition | dg.AssetSpec], spec: VerticalSpec
 ) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """The assets of a vertical, each with its policy."""
+    assets = list(assets)
+    group_of = {
+        each.key: each.group_name
+        for asset in assets
+        for each in (asset.specs if isinstance(asset, dg.AssetsDefinition) else [asset])
+    }
 
     def conditioned(asset: dg.AssetSpec) -> dg.AssetSpec:
-        condition = policy(asset, spec)
-        return (
-            asset if condition is None else asset.replace_attributes(automation_condition=condition)
-        )
+        condition = policy(asset, group_of, spec)
+        if condition is None:
+            return asset
+        return asset.replace_attributes(automation_condition=condition)
 
     return [
         asset.map_asset_specs(conditioned) if isinstance(asset, dg.AssetsDefinition) else asset

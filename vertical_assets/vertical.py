@@ -51,5 +51,8 @@ def build_definitions(spec: VerticalSpec) -> dg.Definitions:
     if spec.task.kind != "generation":  # else nobody labels
         sensors += [batch_sensor(spec), loop_sensor(spec)]
     return dg.Definitions(
-        assets=automated(assets, spec), jobs=automation.jobs(spec), sensors=sensors
+        assets=automated(assets, spec),
+        jobs=automation.jobs(spec),
+        sensors=sensors,
+        schedules=automation.schedules(spec),
     )

@@ -9,6 +9,8 @@ from vertical_assets.labels.adjudication import assets as adjudication
 from vertical_assets.labels.batches import assets as batches
 from vertical_assets.labels.generation import assets as generation
 from vertical_assets.labels.gold import assets as gold
+from vertical_assets.labels.monthly import assets as monthly
+from vertical_assets.labels.tasks import assets as tasks
 from vertical_assets.spec import VerticalSpec
 
 STAGE = "labels"
@@ -22,4 +24,6 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         *batches.build_assets(spec, STAGE),
         *adjudication.build_assets(spec, STAGE),
         *gold.build_assets(spec, STAGE),
+        *tasks.build_assets(spec, STAGE),
+        *monthly.build_assets(spec, STAGE),
     ]

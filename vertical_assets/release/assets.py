@@ -1,4 +1,4 @@
-"""Assets of the release: quantized_artifact -> release."""
+"""Assets of the release: quantized_artifact -> release -> prelabels."""
 
 import tempfile
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from vertical_assets.release.prelabels import assets as prelabels
 from vertical_assets.release.promotion.assets import build_assets as build_release
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
@@ -127,4 +128,8 @@ def build_assets(
             },
         )
 
-    return [quantized_artifact, *build_release(spec, STAGE, [*above, quantized_artifact])]
+    return [
+        quantized_artifact,
+        *build_release(spec, STAGE, [*above, quantized_artifact]),
+        *prelabels.build_assets(spec, STAGE),
+    ]

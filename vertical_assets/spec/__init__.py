@@ -36,6 +36,7 @@ from vertical_assets.spec.labels import (
 from vertical_assets.spec.modules import FEATURES, check_fit
 from vertical_assets.spec.release import Promote, Quantize
 from vertical_assets.spec.section import Name, Strict
+from vertical_assets.spec.tasks import Review, Rule, Tasks
 from vertical_assets.spec.training import Finetune, Model, Pretrain, WarmStart
 
 __all__ = [
@@ -60,6 +61,8 @@ __all__ = [
     "Promote",
     "Quantize",
     "Range",
+    "Review",
+    "Rule",
     "Rules",
     "Search",
     "Simulate",
@@ -68,6 +71,7 @@ __all__ = [
     "SpotCheck",
     "Task",
     "TaskKind",
+    "Tasks",
     "VerticalSpec",
     "WarmStart",
 ]
@@ -77,6 +81,12 @@ __all__ = [
 SURVIVES_TRANSLATION = ("classification", "multi_label", "regression")
 
 
+# Kinds of tasks on which a model can't say beforehand how sure it will be.
+UNSURE: dict[TaskKind, str] = {
+    "regression": "a regression has no confidence",
+    "question_answering": "a model is sure of an answer, and documents without labels have no "
+    "questions yet",
+}
 # Of sections with defaults: what only one of the architectures knows.
 _FOR_DECODERS = ("instruct", "generate")
 _FOR_ENCODERS = (
@@ -201,6 +211,11 @@ class VerticalSpec(Strict):
                 "annotation.pairs and task.kind 'generation' belong together; "
                 + ("add annotation.pairs" if generation else "use annotation.path or simulate")
             )
+        for key in ("tasks", "review"):
+            if generation and key in self.annotation.model_fields_set:
+                raise ValueError(
+                    f"annotation.{key} is about labels, and pairs have none; remove it"
+                )
         if self.evaluate.instruction is not None and not generation:
             raise ValueError(
                 "evaluate.instruction puts tasks to a decoder, and task.kind is "
@@ -227,6 +242,35 @@ class VerticalSpec(Strict):
                 "task.question_types and annotation.pairs.question_type belong together; "
                 "add the missing one"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tasks_fit_the_standard(self) -> Self:
+        kind, tasks = self.task.kind, self.annotation.tasks
+        given = "strategies" in tasks.model_fields_set
+        if kind in UNSURE and given and tasks.strategies.get("uncertainty"):
+            raise ValueError(
+                f"annotation.tasks.strategies: {UNSURE[kind]}, so nothing is uncertain; leave "
+                "'uncertainty' out"
+            )
+        if tasks.uncertainty != "least_confidence" and kind != "classification":
+            raise ValueError(
+                f"annotation.tasks.uncertainty {tasks.uncertainty!r} is of classification; use "
+                "'least_confidence'"
+            )
+        for number, rule in enumerate(tasks.rules):
+            if rule.label is None:
+                continue
+            if kind in UNSURE:
+                raise ValueError(
+                    f"annotation.tasks.rules.{number}: rules do not pre-label a {kind} task; "
+                    "remove 'label' (a rule with 'expert: true' may stay)"
+                )
+            if rule.label not in self.labels:
+                raise ValueError(
+                    f"annotation.tasks.rules.{number}: {rule.label!r} is no label of task "
+                    f"{self.task.name!r}; correct it or add it under task.labels"
+                )
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from vertical_assets.spec.generation import Pairs
 from vertical_assets.spec.section import Fraction, Name, Positive, Strict
+from vertical_assets.spec.tasks import Review, Tasks
 
 TaskKind = Literal[
     "classification", "multi_label", "entities", "question_answering", "regression", "generation"
@@ -177,6 +178,8 @@ class Annotation(Strict):
     )
     simulate: Simulate | None = None
     pairs: Pairs | None = Field(default=None, description="Generation: prompts of the sources.")
+    tasks: Tasks = Tasks()
+    review: Review = Review()
 
     @model_validator(mode="before")
     @classmethod

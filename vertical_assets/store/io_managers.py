@@ -6,7 +6,7 @@ assets below, by the type that they ask for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import dagster as dg
 from upath import UPath
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from vertical_assets.store.tables import TableWriter
 
 
+# Tag of an asset: the input that it can't do without; where others can't be made, it still is.
+NEEDS = "vertical_assets/needs"
 DATA_VERSION_TAG = "dagster/data_version"
 GROWING = "growing"  # metadata of an input: its partitions come and go
 ALL_FILES = "all"  # the partition of watched files that are not parted
@@ -49,8 +51,14 @@ class StoreIOManager(dg.UPathIOManager):
         """The parent is all that has to be there; `commit` makes the rest."""
         path.parent.mkdir(parents=True, exist_ok=True)
 
-    def load_from_path(self, context: dg.InputContext, path: UPath) -> Table | Directory:
-        version = current(path)
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> Table | Directory | None:
+        """What is stored; an input of type `Table | None` is None where nothing is."""
+        try:
+            version = current(path)
+        except FileNotFoundError:
+            if type(None) in get_args(context.dagster_type.typing_type):
+                return None
+            raise
         if context.dagster_type.typing_type is Directory:
             return Directory(local_directory(version))
         return Table((version,))
@@ -77,14 +85,16 @@ def watched_files(
     stage: str,
     name: str,
     description: str,
-    parts: Sequence[str] = (ALL_FILES,),
+    parts: Sequence[str] | dg.PartitionsDefinition = (ALL_FILES,),
 ) -> dg.AssetSpec:
     """Files that people put somewhere, as an external asset whose observations tell of changes."""
+    if not isinstance(parts, dg.PartitionsDefinition):
+        parts = dg.StaticPartitionsDefinition(list(parts))
     return dg.AssetSpec(
         key=[spec.name, name],
         group_name=stage,
         # Dagster follows observations of an external asset by partition only.
-        partitions_def=dg.StaticPartitionsDefinition(list(parts)),
+        partitions_def=parts,
         kinds={"file"},
         tags={"vertical": spec.name, "stage": stage},
         description=f"{description} The data version is a digest of their names and bytes, looked "

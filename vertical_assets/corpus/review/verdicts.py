@@ -18,7 +18,9 @@ from upath import UPath
 
 from vertical_assets.corpus.reading.encodings import SAMPLE_BYTES, detect_encoding
 from vertical_assets.corpus.reading.sources import drop_folder
+from vertical_assets.corpus.review.cells import as_written, csv_bytes
 from vertical_assets.spec import SpotCheck, VerticalSpec
+from vertical_assets.store import atomic
 from vertical_assets.store.contracts import QUARANTINE, SPOT_VERDICTS
 
 VALID = "valid"
@@ -31,10 +33,6 @@ VERDICTS = {
 }
 CSV_NAME, TASKS_NAME, CONFIG_NAME = "sample.csv", "label_studio_tasks.json", "label_studio.xml"
 COLUMNS = ("doc_id", "source", "text", "verdict", "comment")
-# A cell that starts so is a formula to a spreadsheet (OWASP, "CSV Injection"); an apostrophe
-# before it makes it text. One that starts with an apostrophe gets a second, to be read back right.
-_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
-CELL_CHARS = 32_000  # Excel's limit is 32,767
 
 
 class VerdictError(Exception):
@@ -75,17 +73,12 @@ def export_sample(sample: pa.Table, folder: UPath) -> list[UPath]:
             f"save it as verdicts_<your name>.csv beside it, and remove it"
         )
     rows = sample.select(["doc_id", "source", "text"]).to_pylist()
-    table = io.StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(COLUMNS)
-    for row in rows:
-        cells = (row["doc_id"], row["source"], _shortened(row["text"]), "", "")
-        writer.writerow([_as_text(cell) for cell in cells])
+    cells = ((row["doc_id"], row["source"], row["text"], "", "") for row in rows)
     tasks = json.dumps([{"data": row} for row in rows], ensure_ascii=False, indent=1)
     contents = {
-        CSV_NAME: "\ufeff" + table.getvalue(),  # without it Excel takes UTF-8 for a local encoding
-        TASKS_NAME: tasks + "\n",
-        CONFIG_NAME: label_studio_config(),
+        CSV_NAME: csv_bytes(COLUMNS, cells),
+        TASKS_NAME: f"{tasks}\n".encode(),
+        CONFIG_NAME: label_studio_config().encode(),
     }
     return [_write(folder / name, content) for name, content in contents.items()]
 
@@ -104,22 +97,8 @@ def label_studio_config() -> str:
     )
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= CELL_CHARS else f"{text[:CELL_CHARS]}…"
-
-
-def _as_text(cell: str) -> str:
-    return f"'{cell}" if cell.startswith((*_FORMULA, "'")) else cell
-
-
-def _as_written(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith((*_FORMULA, "'")) else cell
-
-
-def _write(file: UPath, content: str) -> UPath:
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(content.encode())
-    partial.rename(file)
+def _write(file: UPath, content: bytes) -> UPath:
+    atomic.replace(file, content)
     return file
 
 
@@ -221,7 +200,7 @@ def _csv_rows(file: UPath) -> Iterator[Read]:
             continue
         if row is None:
             return
-        cells = {name: _as_written(cell) for name, cell in zip(names, row, strict=False)}
+        cells = {name: as_written(cell) for name, cell in zip(names, row, strict=False)}
         if any(cells.values()):
             wrong = f"{len(row)} cells where the first line has {len(names)}"
             yield place, cells, None if len(row) == len(names) else wrong

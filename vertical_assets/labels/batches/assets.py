@@ -45,7 +45,8 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
             version=VERSION,
             # Quotes of spans are looked for as cleaning would write them.
             reads=[
-                "annotation",
+                "annotation.path",
+                "annotation.simulate",
                 "task",
                 "seed",
                 *(["clean", "language"] if spec.task.has_spans else []),

@@ -28,7 +28,7 @@ def build_labeled_set(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
                 "rejected_annotations": "Prompts that break the label standard, with the reason.",
             },
             version=VERSION,
-            reads=["annotation", "task", "split", "dedup", "language", "seed"],
+            reads=["annotation.pairs", "task", "split", "dedup", "language", "seed"],
             kinds={"parquet"},
         ),
         check_specs=[

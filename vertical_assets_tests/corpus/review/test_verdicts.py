@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
+from vertical_assets.corpus.review.cells import CELL_CHARS
 from vertical_assets.corpus.review.verdicts import (
-    CELL_CHARS,
     CONFIG_NAME,
     CSV_NAME,
     TASKS_NAME,

@@ -1,0 +1,228 @@
+"""The review: tasks go out blind, answers come back, and the month's alpha is computed (SPEC D8).
+
+    data/<vertical>/reviews/<month>/tasks.csv, tasks.jsonl    what is to be labelled again
+    data/<vertical>/reviews/<month>/answers*.jsonl|csv        rows as those of annotations
+
+An answer counts where its item is in the review and the person is another one than those who
+annotated it before. Everything else is set aside with the reason.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+from upath import UPath
+
+from vertical_assets.corpus.reading.sources import drop_folder
+from vertical_assets.labels.agreement import alpha_of
+from vertical_assets.labels.annotations import items_of, read_annotations
+from vertical_assets.labels.monthly.draw import MACHINES, Draw, Item, draw
+from vertical_assets.labels.targets import Target, targets_of
+from vertical_assets.labels.tasks.exports import CSV_NAME, LINES_NAME, write_csv, write_lines
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.store.contracts import MONTHLY_REVIEW, QUARANTINE
+
+FOLDER, ANSWERS = "reviews", "answers*"
+MONTH = re.compile(r"\d{4}-\d{2}")
+WAITING, ANSWERED = "waiting", "answered"
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """A month's review.
+
+    Attributes:
+        items: MONTHLY_REVIEW, one row per drawn item.
+        rejected: QUARANTINE, of answers that don't count.
+        used: answers that count.
+        read: rows of answers that were read.
+        draw: what was drawn.
+        alpha: of the answered items, over the first labels and the answers, with its interval;
+            None where nothing was answered.
+    """
+
+    items: pa.Table
+    rejected: pa.Table
+    used: int
+    read: int
+    draw: Draw
+    alpha: tuple[float | None, float | None, float | None]
+
+    def count(self, state: str) -> int:
+        """Items that are waiting or answered."""
+        return self.items["state"].to_pylist().count(state)
+
+
+def review(
+    month: str,
+    annotations: pa.Table,
+    documents: pa.Table,
+    duplicates: pa.Table,
+    spec: VerticalSpec,
+    earlier: pa.Table | None = None,
+) -> Reviewed:
+    """Draws the month's items and compares what came back.
+
+    Args:
+        month: YYYY-MM.
+        annotations: ANNOTATIONS of all batches.
+        documents: `needed_columns` of DEDUP_DOCUMENTS; items without one are left out.
+        duplicates: DUPLICATES.
+        spec: sections `annotation.review`, `agreement`, `task`, `clean`, `seed`.
+        earlier: MONTHLY_REVIEW of this month as it was; what was drawn stays drawn.
+    """
+    known = pc.is_in(annotations["item_id"], documents["doc_id"].combine_chunks())
+    annotations = annotations.filter(known)
+    answers, rejected, rows = _answers(month, documents, duplicates, spec)
+    before = set() if earlier is None else set(_items(earlier))
+    sample = draw(annotations, month, spec.annotation.review.share, spec.seed, before)
+    used, refused = _accepted(answers, sample, month)
+    said_first = annotations.filter(
+        pa.array([kind not in MACHINES for kind in annotations["annotator_kind"].to_pylist()])
+    )
+    reviewers: dict[Item, list[str]] = defaultdict(list)
+    for item, who in zip(_items(used), used["annotator_id"].to_pylist(), strict=True):
+        reviewers[item].append(who)
+    again = pa.array([item in reviewers for item in _items(said_first)], pa.bool_())
+    both = pa.concat_tables([said_first.filter(again), used])
+    agree = _agreement(both, spec)
+    items = [
+        {
+            "month": month,
+            "item_id": each.item[0],
+            "question": each.item[1],
+            "stratum": each.stratum,
+            "annotators": each.annotators,
+            "state": ANSWERED if each.item in reviewers else WAITING,
+            "reviewers": sorted(reviewers[each.item]) if each.item in reviewers else [],
+            "agrees": agree.get(each.item),
+        }
+        for each in sample.drawn
+    ]
+    return Reviewed(
+        pa.Table.from_pylist(items, MONTHLY_REVIEW),
+        pa.concat_tables([rejected, pa.Table.from_pylist(refused, QUARANTINE)]),
+        used.num_rows,
+        rows,
+        sample,
+        alpha_of(both, spec) if used.num_rows else (None, None, None),
+    )
+
+
+def export_review(reviewed: Reviewed, texts: Mapping[str, str], spec: VerticalSpec) -> list[UPath]:
+    """Writes the month's tasks for second annotators, without what the first ones said.
+
+    Args:
+        reviewed: the review; without drawn items nothing is written.
+        texts: item_id -> text.
+        spec: `name`, `task`.
+
+    Raises:
+        ExportError: somebody labelled in the exported CSV; it is left as it is.
+    """
+    rows = [
+        {
+            "item_id": row["item_id"],
+            "text": texts[row["item_id"]],
+            "question": row["question"] or "",
+            "review": row["month"],
+            "not_by": row["annotators"],
+        }
+        for row in reviewed.items.to_pylist()
+    ]
+    if not rows:
+        return []
+    folder = review_folder(spec.name, rows[0]["review"])
+    columns = ("item_id", "text", "question", "review", "not_by")
+    cells = [{**row, "not_by": ", ".join(row["not_by"])} for row in rows]
+    return [
+        write_csv(folder / CSV_NAME, columns, cells, spec.task.kind),
+        write_lines(folder / LINES_NAME, rows),
+    ]
+
+
+def review_folder(vertical: str, month: str) -> UPath:
+    """Where the tasks and answers of a month are."""
+    return drop_folder(vertical) / FOLDER / month
+
+
+def answer_files(folder: UPath) -> list[UPath]:
+    """A month's files of answers, sorted by name."""
+    return sorted(folder.glob(ANSWERS), key=str)
+
+
+def review_fingerprints(vertical: str) -> dict[str, str | None]:
+    """month -> digest of the names and bytes of its answers, None where there are none."""
+    folder = drop_folder(vertical) / FOLDER
+    found: dict[str, str | None] = {}
+    months = (each for each in folder.glob("*") if MONTH.fullmatch(each.name))
+    for month in sorted(months, key=str):
+        digest, files = xxhash.xxh3_128(), answer_files(month)
+        for file in files:
+            digest.update(f"{file.name}\0".encode() + file.read_bytes())
+        found[month.name] = digest.hexdigest() if files else None
+    return found
+
+
+def _answers(
+    month: str, documents: pa.Table, duplicates: pa.Table, spec: VerticalSpec
+) -> tuple[pa.Table, pa.Table, int]:
+    """(ANNOTATIONS that fit the standard, QUARANTINE, rows read) of a month's files."""
+    files = answer_files(review_folder(spec.name, month))
+    items = items_of(spec, documents, duplicates)
+    found = read_annotations(spec, items, files, f"review {month}")
+    return found.annotations, found.rejected, (found.read or 0) - found.forgotten - found.joined
+
+
+def _accepted(
+    answers: pa.Table, sample: Draw, month: str
+) -> tuple[pa.Table, Sequence[Mapping[str, Any]]]:
+    """Answers that count, and rows of QUARANTINE about those that don't."""
+    drawn = {each.item: each.annotators for each in sample.drawn}
+    keep, refused = [], []
+    columns = (answers[name].to_pylist() for name in ("annotator_id", "batch"))
+    for item, who, batch in zip(_items(answers), *columns, strict=True):
+        reason = None
+        if item not in drawn:
+            rule, reason = "not_drawn", f"the item is not in the review of {month}"
+        elif who in drawn[item]:
+            rule = "same_annotator"
+            reason = f"{who} annotated this item before; a review is another person's"
+        keep.append(reason is None)
+        if reason is not None:
+            said = {"item_id": item[0], "question": item[1], "annotator_id": who}
+            refused.append(
+                {
+                    "doc_id": item[0],
+                    "source": batch,
+                    "origin": batch,
+                    "rule": rule,
+                    "field": "item_id" if rule == "not_drawn" else "annotator_id",
+                    "value": json.dumps(said, ensure_ascii=False)[:200],
+                    "reason": reason,
+                }
+            )
+    return answers.filter(pa.array(keep, pa.bool_())), refused
+
+
+def _agreement(annotations: pa.Table, spec: VerticalSpec) -> dict[Item, bool]:
+    """Whether everybody said the same of an item; of numbers, within `task.tolerance`."""
+    said: dict[Item, list[Target]] = defaultdict(list)
+    targets = targets_of(annotations, spec.task.kind)
+    for item, target in zip(_items(annotations), targets, strict=True):
+        said[item].append(target)
+    if spec.task.kind == "regression":
+        near = spec.task.tolerance or 0.0
+        return {item: max(each) - min(each) <= near for item, each in said.items()}
+    return {item: len(set(each)) == 1 for item, each in said.items()}
+
+
+def _items(table: pa.Table) -> list[Item]:
+    columns = (table[name].to_pylist() for name in ("item_id", "question"))
+    return list(zip(*columns, strict=True))

@@ -1,0 +1,1 @@
+"""prelabels: what the champion says of documents that nobody labelled yet (SPEC D7)."""
