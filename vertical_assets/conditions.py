@@ -13,7 +13,7 @@ Configuration and code move light assets only; a changed `finetune` section wait
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -50,26 +50,24 @@ IN_PROGRESS = [
 ]
 
 
-def when_labels_change(
-    watched: Sequence[str] = (LABELS,), awaited: Sequence[str] = (LABELS,)
-) -> dg.AutomationCondition[dg.AssetKey]:
+def when_labels_change(*groups: str) -> dg.AutomationCondition[dg.AssetKey]:
     """For what is light and made of labels: agreement, verdicts, queue, labelled set, next tasks.
 
-    It follows data and code at once, so that people see the agreement of a batch soon after they
-    dropped it; what is requested above it comes along in the same run, whose blocking checks stop
-    it. It waits while a batch is being read, which makes one run of five batches. An asset that was
+    It follows data and code at once; what is requested above it comes along in the same run, whose
+    blocking checks stop it. It waits while a batch is being read, which makes one run of five
+    batches, and while a model is trained, evaluated and decided on: the release reads all of it
+    again and refuses what is not of one making. So the agreement of a batch that comes during a
+    training is seen after it; its rows are read and checked at once all the same. An asset that was
     never made comes as soon as all above it is there: it costs seconds.
 
     Args:
-        watched: groups of the inputs that count.
-        awaited: groups of which no run may be at work. `labeled_set` is not replaced under a
-            training and its evaluation, which would read one version above and another below.
+        groups: of further inputs that count.
     """
     return (
-        (Outdated(tuple(watched), code=True, absent=True) | requested_above(LABELS))
+        (Outdated((LABELS, *groups), code=True, absent=True) | requested_above(LABELS))
         & Made()
         & ~GateClosed()
-        & ~Busy(tuple(awaited))
+        & ~Busy((LABELS, *MODEL))
     ).with_label("when_labels_change")
 
 
@@ -366,9 +364,8 @@ def policy(
     name, retrains = asset.key.path[-1], spec.automate.retrain
     above = {group_of.get(dep.asset_key) for dep in asset.deps}
     if asset.group_name == LABELS:
-        later = [group for group in BELOW if group in above]  # what to label next, by the model
-        waits = MODEL if later or name == "labeled_set" else ()
-        return when_labels_change((LABELS, *later), (LABELS, *waits))
+        # What to label next depends on the model as well.
+        return when_labels_change(*(group for group in BELOW if group in above))
     if asset.group_name == "features" or name in ("finetuned_ckpt", "baselines"):
         by_labels = bool(above & {LABELS, "features"})
         return retrain(spec.automate.quiet_seconds) if by_labels and retrains else None

@@ -1,0 +1,236 @@
+"""The closed loop with the real daemon: people drop files of labels, and nothing else is done."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow.parquet as pq
+import pytest
+
+from vertical_assets_tests.conftest import ROOT, Project, reviews, stop, tiny
+from vertical_assets_tests.test_build import instance_of, not_up_to_date
+
+PATIENCE = float(os.environ.get("LOOP_PATIENCE", "240"))  # seconds that a machine at work may take
+ITEMS = [row for row in reviews(400) if row["text"]]
+
+
+def vertical(**finetuning: Any) -> dict[str, Any]:
+    """`tiny`, labelled by people's files; its loop looks every two seconds."""
+    attributes = tiny(annotation={"path": "annotations/*.jsonl"})
+    attributes["finetune"] |= {"warm_start": {"epochs": 3}, **finetuning}
+    attributes["automate"] = {"quiet_seconds": 3, "interval_seconds": 2}
+    return attributes
+
+
+def labels(rows: list[dict[str, str]], *, agreeing: bool = True) -> list[dict[str, Any]]:
+    """What two annotators say of reviews; where they don't agree, one of them says the opposite of
+    every second item.
+    """
+    other = {"positive": "negative", "negative": "positive"}
+    found = []
+    for number, row in enumerate(rows):
+        place = ITEMS.index(row)
+        for who in ("ann", "bob"):
+            label = row["sentiment"]
+            if not agreeing and who == "bob" and number % 2:
+                label = other[label]
+            source = ("first", "second")[place % 2]
+            found.append({"source": source, "id": row["id"], "annotator_id": who, "label": label})
+    return found
+
+
+@dataclass
+class Loop:
+    """A project and its daemon."""
+
+    project: Project
+    process: "subprocess.Popen[bytes] | None" = None
+    marks: dict[str, float] = field(default_factory=dict)
+
+    def start(self) -> None:
+        root = self.project.root
+        log = (root / "daemon.log").open("ab")
+        self.process = subprocess.Popen(
+            [str(Path(sys.prefix) / "bin" / "dagster-daemon"), "run", "-w", "workspace.yaml"],
+            cwd=root,
+            env=self.project.environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+    def kill(self) -> None:
+        """The daemon, its code server and all runs die at once, as when a machine does."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def drop(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """As a person does: beside, then renamed into place."""
+        written = self.project.data("tiny", f"annotations/{name}.jsonl.part", rows)
+        written.rename(written.with_suffix(""))
+
+    def until(self, what: str, holds: Callable[[], Any]) -> Any:
+        """Waits for something; says what the daemon wrote where it does not come."""
+        deadline = time.monotonic() + PATIENCE
+        while not (found := holds()):
+            assert self.process is not None
+            log = self.project.root / "daemon.log"
+            assert self.process.poll() is None, log.read_text()[-4000:]
+            assert time.monotonic() < deadline, f"no {what}: {log.read_text()[-6000:]}"
+            time.sleep(0.5)
+        return found
+
+    def version(self, asset: str) -> str | None:
+        entry = self.project.root / "data" / "store" / "tiny" / asset / "CURRENT.json"
+        return json.loads(entry.read_text())["version"] if entry.exists() else None
+
+    def table(self, asset: str) -> list[dict[str, Any]]:
+        folder = self.project.current(asset)
+        return [row for file in folder.glob("*.parquet") for row in pq.read_table(file).to_pylist()]
+
+    def labelled(self) -> set[str]:
+        """Texts that have a gold label."""
+        return {row["text"] for row in self.table("labeled_set")}
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.project.current("finetuned_ckpt") / "manifest.json").read_text())
+
+    def made(self, asset: str) -> int:
+        """How often an asset was materialized."""
+        with instance_of(self.project) as instance:
+            key = dg.AssetKey(["tiny", asset])
+            return len(instance.fetch_materializations(key, limit=100).records)
+
+    def open_runs(self) -> list[dg.DagsterRun]:
+        with instance_of(self.project) as instance:
+            states = [state for state in dg.DagsterRunStatus if state not in FINISHED]
+            return list(instance.get_runs(dg.RunsFilter(statuses=states)))
+
+    def looks(self) -> int:
+        """How often the automation has looked."""
+        with instance_of(self.project) as instance:
+            for state in instance.all_instigator_state():
+                if state.instigator_name == "tiny_loop":
+                    return len(
+                        instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=999)
+                    )
+        return 0
+
+    def in_release(self) -> bool:
+        """Whether the labels that there are have led to a decision on a release."""
+        manifest = self.manifest
+        if manifest["inputs"]["labeled_set"] != self.version("labeled_set") or self.open_runs():
+            return False
+        with instance_of(self.project) as instance:
+            made = [
+                instance.fetch_materializations(dg.AssetKey(["tiny", name]), limit=1).records
+                for name in ("finetuned_ckpt", "release")
+            ]
+        return bool(made[0] and made[1]) and made[0][0].storage_id < made[1][0].storage_id
+
+    def alerts(self) -> list[dict[str, Any]]:
+        file = self.project.root / "data" / "alerts.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+FINISHED = (
+    dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterRunStatus.FAILURE,
+    dg.DagsterRunStatus.CANCELED,
+)
+
+
+@pytest.fixture(scope="module")
+def loop(built: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
+    """The built project, labelled by two people instead, with its daemon."""
+    root = tmp_path_factory.mktemp("loop") / "project"
+    shutil.copytree(built.root, root)
+    project = Project(root)
+    project.vertical(vertical())
+    for name in ("workspace.yaml", "dagster.yaml"):
+        shutil.copy(ROOT / name, root)
+    loop = Loop(project)
+    loop.drop("base", labels(ITEMS[:240]))
+    project.build()
+    loop.start()
+    yield loop
+    if loop.process is not None:
+        stop(loop.process)
+
+
+def test_a_batch_becomes_a_release_by_itself(loop: Loop) -> None:
+    before, trained = loop.labelled(), loop.made("finetuned_ckpt")
+    loop.until("look of the automation", lambda: loop.looks() > 0)
+    loop.drop("monday", labels(ITEMS[240:280]))
+    loop.until("new labels", lambda: loop.labelled() > before)
+    loop.until("decision on a release", loop.in_release)
+    assert loop.made("finetuned_ckpt") == trained + 1
+    assert loop.manifest["start"] == "warm"
+    assert loop.manifest["new_items"] > 10
+
+
+def test_a_bad_batch_trains_nothing_and_is_alerted(loop: Loop) -> None:
+    model, labelled = loop.version("finetuned_ckpt"), loop.labelled()
+    release = loop.made("release")
+    loop.drop("tuesday", labels(ITEMS[280:320], agreeing=False))
+    verdicts = loop.until(
+        "verdict",
+        lambda: [row for row in loop.table("batch_verdicts") if row["batch"] == "tuesday"],
+    )
+    assert verdicts[0]["verdict"] == "refused"
+    loop.until("alert", lambda: any("tuesday" in each["message"] for each in loop.alerts()))
+    looks = loop.looks()
+    loop.until("two looks later", lambda: loop.looks() > looks + 2 and not loop.open_runs())
+    assert loop.version("finetuned_ckpt") == model
+    assert loop.made("release") == release
+    assert loop.labelled() == labelled
+
+
+def test_five_batches_at_once_are_at_most_two_trainings(loop: Loop) -> None:
+    before, trained = loop.labelled(), loop.made("finetuned_ckpt")
+    chosen = ITEMS[320:400]
+    for number in range(5):
+        loop.drop(f"part{number}", labels(chosen[number::5]))
+        time.sleep(1)  # one after the other, as people do
+    expected = {row["text"] for row in chosen}
+
+    def all_in() -> bool:
+        batches = {row["batch"] for row in loop.table("batch_verdicts")}
+        return {f"part{number}" for number in range(5)} <= batches and loop.in_release()
+
+    loop.until("release of all five", all_in)
+    assert len(loop.labelled() - before) > 0.8 * len(expected)  # the others are near duplicates
+    assert 1 <= loop.made("finetuned_ckpt") - trained <= 2
+
+
+def test_killed_in_the_middle_it_comes_to_the_same_end(loop: Loop) -> None:
+    """The machine dies while the model is trained; after a new start nobody does anything."""
+    loop.kill()
+    loop.project.vertical(vertical(warm_start=None, epochs=14))
+    loop.project.build()
+    loop.start()
+    work = loop.project.root / "data" / "work" / "tiny" / "finetuned_ckpt"
+    loop.drop("base", labels(ITEMS[:230]))  # the same batch, with other rows
+    loop.until("training", lambda: list(work.rglob("last.safetensors")))
+    loop.kill()
+    assert loop.open_runs()
+    loop.start()
+    loop.until("release after the kill", loop.in_release)
+    assert loop.manifest["resumed_from_step"] > 0
+    log = (loop.project.current("finetuned_ckpt") / "training_log.jsonl").read_text()
+    steps = [json.loads(line)["step"] for line in log.splitlines() if "batch_loss" in line]
+    assert steps == list(range(1, len(steps) + 1))
+    assert not list(work.rglob("last.safetensors"))
+    stop(loop.process) if loop.process else None
+    assert not_up_to_date(loop.project) == set()
