@@ -41,11 +41,11 @@ def is_dead(run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
     for entry in reversed(instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)):
         found = STARTED.match(entry.dagster_event.message or "") if entry.dagster_event else None
         if found:
-            return not _lives(int(found[1]), entry.timestamp)
+            return not lives(int(found[1]), entry.timestamp)
     return False
 
 
-def _lives(pid: int, since: float) -> bool:
+def lives(pid: int, since: float) -> bool:
     """Whether a process of that number, begun by then, is there; a later one is another."""
     try:
         process = psutil.Process(pid)

@@ -1,10 +1,25 @@
 """Alerting: failed checks, runs and ticks of a real instance reach a webhook, each once."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.selector import RepositorySelector
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    TickData,
+    TickStatus,
+)
+from dagster._utils.error import SerializableErrorInfo
 
 from vertical_assets import alerts
 from vertical_assets.alerting import alert_sensor
@@ -113,6 +128,39 @@ def test_a_dead_webhook_does_not_stop_the_sensor(
     run(broken, instance)
     look(instance, cursor)
     assert [each["kind"] for each in alerts.alerts()] == ["run_failed"]
+
+
+def test_the_first_of_several_failed_ticks_is_alerted(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    job = dg.define_asset_job("any", selection="*")
+    sensor = dg.SensorDefinition("tiny_batches", job=job, evaluation_fn=lambda _: None)
+    repository = RepositorySelector(location_name="here", repository_name="__repository__")
+    origin = RemoteInstigatorOrigin(
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), repository.repository_name),
+        sensor.name,
+    )
+    instance.add_instigator_state(
+        InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING)
+    )
+    cursor = look(instance, None)
+    for failures in (1, 2):
+        instance.create_tick(
+            TickData(
+                instigator_origin_id=origin.get_id(),
+                instigator_name=sensor.name,
+                instigator_type=InstigatorType.SENSOR,
+                status=TickStatus.FAILURE,
+                timestamp=time.time(),
+                selector_id=origin.get_selector().get_id(),
+                error=SerializableErrorInfo("the folder is not there", [], None),
+                consecutive_failure_count=failures,
+            )
+        )
+    look(instance, cursor)
+    (sent,) = receiver.received
+    assert sent["kind"] == "sensor_failed"
+    assert sent["message"] == "sensor tiny_batches failed: the folder is not there"
 
 
 def test_the_sensor_is_on_by_default() -> None:
