@@ -233,6 +233,7 @@ def run_once(
     made_by: dict[str, list[dg.AssetKey]] = {}
     for key in keys:
         made_by.setdefault(target.graph.get(key).assets_def.node_def.name, []).append(key)
+    refused: set[dg.AssetKey] = set()  # by a gate: made, but nothing may follow
     began: dict[str, float] = {}
     columns = (
         SpinnerColumn(),
@@ -262,6 +263,8 @@ def run_once(
                 outcome = outcomes[(found.asset_key, partition)]
                 outcome.checks[found.check_name] = found.passed
                 if not found.passed:
+                    if found.blocking and found.severity is dg.AssetCheckSeverity.ERROR:
+                        refused.add(found.asset_key)
                     colour = "red" if found.severity is dg.AssetCheckSeverity.ERROR else "yellow"
                     outcome.warnings += colour == "yellow"
                     verdict = f"{found.asset_key.path[-1]}: check {found.check_name}"
@@ -270,7 +273,8 @@ def run_once(
                         highlight=False,
                     )
             elif event.event_type is DagsterEventType.STEP_FAILURE:
-                for key in made_by.get(step, keys[:1]):
+                made = made_by.get(step, keys[:1])
+                for key in [key for key in made if key in refused] or made:
                     part = (key, partition)
                     failed[key] = f"{name_of(part)} failed: {failure_of(event)}"
                     outcomes[part].state = "failed"
