@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from vertical_assets.spec.automation import Automate
 from vertical_assets.spec.compute import Privacy, Processes, Range, Search
 from vertical_assets.spec.corpus import (
     Clean,
@@ -33,13 +34,14 @@ from vertical_assets.spec.labels import (
     TaskKind,
 )
 from vertical_assets.spec.modules import FEATURES, check_fit
-from vertical_assets.spec.release import Quantize
+from vertical_assets.spec.release import Promote, Quantize
 from vertical_assets.spec.section import Name, Strict
-from vertical_assets.spec.training import Finetune, Model, Pretrain
+from vertical_assets.spec.training import Finetune, Model, Pretrain, WarmStart
 
 __all__ = [
     "Agreement",
     "Annotation",
+    "Automate",
     "Clean",
     "Dedup",
     "Deidentify",
@@ -55,6 +57,7 @@ __all__ = [
     "Pretrain",
     "Privacy",
     "Processes",
+    "Promote",
     "Quantize",
     "Range",
     "Rules",
@@ -66,6 +69,7 @@ __all__ = [
     "Task",
     "TaskKind",
     "VerticalSpec",
+    "WarmStart",
 ]
 
 
@@ -91,6 +95,7 @@ _FOR_ENCODERS = (
     "evaluate.errors",
     "evaluate.robustness",
     "quantize",
+    "promote",
     "pretrain.mask",
     "pretrain.freeze_layers",
     "pretrain.head_factor",
@@ -98,6 +103,7 @@ _FOR_ENCODERS = (
     "finetune.head_factor",
     "finetune.class_weights",
     "finetune.per_group",
+    "finetune.warm_start",
 )
 
 
@@ -129,7 +135,9 @@ class VerticalSpec(Strict):
     instruct: Instruct = Instruct()
     generate: Generate = Generate()
     evaluate: Evaluate = Evaluate()
+    automate: Automate = Automate()
     quantize: Quantize = Quantize()
+    promote: Promote = Promote()
 
     @field_validator("sources")
     @classmethod
