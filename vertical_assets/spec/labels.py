@@ -203,6 +203,14 @@ class Annotation(Strict):
             )
         return self
 
+    @property
+    def who(self) -> str:
+        """Whose labels there are, for pages."""
+        people = ["people"] if self.path is not None else []
+        return " and ".join(
+            [*people, *(["simulated annotators, not people"] if self.simulate else [])]
+        )
+
 
 class Agreement(Strict):
     """The gate between people's labels and training (SPEC D8)."""

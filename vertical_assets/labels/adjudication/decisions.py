@@ -76,7 +76,7 @@ def read_decisions(spec: VerticalSpec, items: Items) -> Decided:
                     if row.rule is not None:
                         raise BreachError(row.rule, "row", str(row.reason))
                     decided = _decision(row.values, item, named, items, spec)
-                    good.append({**decided, "origin": f"{file.name}:{row.place}"})
+                    good.append({**decided, "origin": row.place})
                 except BreachError as breach:
                     bad.append(rejected(item, file, row, breach))
     order = sorted(range(len(good)), key=lambda at: (good[at]["decided_at"], at))

@@ -26,20 +26,14 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
     """Who said what about which item, and the files that it came in."""
     key = {name: [spec.name, name] for name in ("annotations", "dedup_corpus", "batches")}
     partitions = batches_of(spec)
-    files = spec.annotation.path is not None
-    who = " and ".join(
-        [
-            *(["people"] if files else []),
-            *(["simulated annotators, not people"] if spec.annotation.simulate else []),
-        ]
-    )
 
     @dg.multi_asset(
         outs=outs(
             spec,
             stage,
             {
-                "annotations": f"Who said what about which item (SPEC D7). Labels of {who}.",
+                "annotations": f"Who said what about which item (SPEC D7). Labels of "
+                f"{spec.annotation.who}.",
                 "rejected_annotations": "Rows that break the label standard, with the reason.",
             },
             version=VERSION,
