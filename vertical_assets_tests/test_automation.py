@@ -92,7 +92,7 @@ def test_sources_come_first_then_corpus_and_labels_then_training() -> None:
     labels |= {"labeled_set", "adjudication_queue"}
     corpus = {"valid_corpus", "quarantine", "clean_corpus", "dedup_corpus", "duplicates"}
     training = {"pretrained_ckpt", "finetuned_ckpt", "baselines"}
-    rest = {"predictions", "eval_report", "quantized_artifact", "release"}
+    rest = {"predictions", "eval_report", "quantized_artifact"}
     assert batch({"raw_corpus"} | corpus | labels | training | rest) == {"raw_corpus"}
     assert batch(corpus | labels | training | rest) == corpus | labels
     assert batch(training | rest) == training | rest
