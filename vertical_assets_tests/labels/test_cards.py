@@ -42,7 +42,7 @@ def test_a_card_of_simulated_labels_says_so() -> None:
     assert data.task_categories == ["text-classification"]
     assert data.size_categories == ["n<1K"]
     assert data.annotations_creators == ["machine-generated"]
-    assert data.to_dict()["dataset_info"]["splits"] == [
+    assert data.get("dataset_info")["splits"] == [
         {"name": "train", "num_examples": 3},
         {"name": "validation", "num_examples": 1},
         {"name": "test", "num_examples": 1},
