@@ -296,7 +296,9 @@ def run_once(
                     )
             elif event.event_type is DagsterEventType.STEP_FAILURE:
                 together = made_by.get(step, keys[:1])
-                why = f"{name_of((together[0], partition))} failed: {failure_of(event)}"
+                ours = [key for key in together if step.endswith(f"__{key.path[-1]}")]
+                named = name_of(((ours or together)[0], partition))
+                why = f"{named} failed: {failure_of(event)}"
                 for key in together:
                     failed[key] = why
                     outcomes[(key, partition)].state = "failed"
