@@ -6,8 +6,11 @@ The truth about staleness is Dagster's own (`CachingStaleStatusResolver`, the co
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
+from dagster import DagsterEvent
+from dagster._config import process_config
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.data_version import (
@@ -17,6 +20,7 @@ from dagster._core.definitions.data_version import (
     StaleStatus,
     extract_data_version_from_entry,
 )
+from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
 from dagster._core.definitions.partitions.partitioned_schedule import (
     UnresolvedPartitionedAssetScheduleDefinition,
 )
@@ -26,7 +30,7 @@ from dagster._time import get_current_datetime
 
 from vertical_assets.labels.batches.automation import PARTITIONED
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.io_managers import ALL_FILES, DATA_VERSION_TAG
+from vertical_assets.store.io_managers import ALL_FILES, DATA_VERSION_TAG, recorded_failures
 
 BEFORE_TRAINING = ("corpus", "labels")
 # Assets with partitions -> the end of the name of the job that makes one.
@@ -69,12 +73,33 @@ def executor(preloaded: Sequence[str]) -> dg.ExecutorDefinition:
     """Steps in processes of their own, two at a time, forked from a server that has loaded these
     modules: a step then starts in a moment.
     """
-    return dg.multiprocess_executor.configured(
-        {
-            "max_concurrent": 2,
-            "start_method": {"forkserver": {"preload_modules": list(preloaded)}},
-        }
-    )
+    return dg.multiprocess_executor.configured(apart(preloaded))
+
+
+def apart(preloaded: Sequence[str]) -> dict[str, Any]:
+    """Configuration of `dg.multiprocess_executor`."""
+    return {
+        "max_concurrent": 2,
+        "start_method": {"forkserver": {"preload_modules": list(preloaded)}},
+    }
+
+
+@dg.executor(name="by_weight", requirements=multiple_process_executor_requirements())
+def by_weight(context: dg.InitExecutorContext) -> dg.Executor:
+    """For runs of the loop and of people in the UI, whatever assets they chose: light ones one
+    after the other in the run's own process, others in processes of their own. A light step never
+    waits for torch, and a chain of heavy ones loads it once.
+    """
+    job = context.job.get_definition()
+    chosen = getattr(context.job, "asset_selection", None) or job.asset_layer.executable_asset_keys
+    groups = {job.asset_layer.get(key).group_name for key in chosen}
+    made = dg.in_process_executor if groups <= set(BEFORE_TRAINING) else dg.multiprocess_executor
+    config = {} if made is dg.in_process_executor else apart([*LIGHT_MODULES, *HEAVY_MODULES])
+    evaluated = process_config(made.config_schema.config_type, config)
+    create = made.executor_creation_fn
+    if create is None or evaluated.value is None:
+        raise dg.DagsterInvariantViolationError(f"{made.name} can't be made: {evaluated.errors}")
+    return create(context._replace(executor_def=made, executor_config=evaluated.value))
 
 
 def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
@@ -109,7 +134,7 @@ def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
             f"{spec.name}_build",
             selection=rest,
             executor_def=executor([*LIGHT_MODULES, *HEAVY_MODULES]),
-            description=f"From the documents of {spec.name} to its quantized model.",
+            description=f"From the documents of {spec.name} to its release.",
         ),
     ]
     if labelled:
@@ -175,6 +200,7 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
     from vertical_assets.evaluation.instruction.tasks import task_fingerprint
     from vertical_assets.labels.adjudication.decisions import decision_fingerprint
     from vertical_assets.labels.monthly.review import review_fingerprints
+    from vertical_assets.release.promotion import approvals
 
     found: dict[tuple[dg.AssetKey, str], str | None] = {
         (dg.AssetKey([spec.name, "source_files"]), name): version
@@ -186,6 +212,11 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
     if spec.evaluate.instruction is not None:
         found[(dg.AssetKey([spec.name, "instruction_files"]), ALL_FILES)] = task_fingerprint(
             drop_folder(spec.name) / spec.evaluate.instruction.path
+        )
+    if spec.promote.approval == "required":
+        file = drop_folder(spec.name) / approvals.FILE
+        found[(dg.AssetKey([spec.name, "approvals"]), ALL_FILES)] = approvals.approvals_fingerprint(
+            file
         )
     if spec.task.kind != "generation":
         months = review_fingerprints(spec.name).items()
@@ -253,21 +284,22 @@ def failed_checks(
     graph: AssetGraph, instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]
 ) -> list[FailedCheck]:
     """Blocking checks of these assets whose latest evaluation failed as an error."""
-    wanted, found = set(keys), []
-    for check_key in sorted(graph.asset_check_keys, key=str):
-        node = graph.get(check_key)
-        if check_key.asset_key not in wanted or not node.blocking:
-            continue
-        summary = instance.event_log_storage.get_asset_check_summary_records([check_key])[check_key]
-        record = summary.last_completed_check_execution_record
-        if record is None or record.event is None:
-            continue
-        event = record.event.dagster_event
-        if event is None:
-            continue
-        evaluation = event.asset_check_evaluation_data
-        if not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
-            found.append(
-                FailedCheck(check_key.asset_key, check_key.name, evaluation.description or "")
-            )
-    return found
+    wanted = set(keys)
+    checks = [
+        key for key in graph.asset_check_keys if key.asset_key in wanted and graph.get(key).blocking
+    ]
+    return [
+        FailedCheck(key.asset_key, key.name, reason)
+        for key, reason in recorded_failures(instance, checks).items()
+    ]
+
+
+def failure_of(event: DagsterEvent) -> str:
+    """Why a step failed: the message that the asset raised, without Dagster's frame around it."""
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else "for an unknown reason"

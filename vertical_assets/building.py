@@ -15,7 +15,7 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
-from dagster import DagsterEvent, DagsterEventType
+from dagster import DagsterEventType
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, AssetNode
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.execution.api import execute_run_iterator
@@ -38,21 +38,20 @@ from vertical_assets.automation import (
     JOB_OF,
     Unsynced,
     failed_checks,
+    failure_of,
     observations,
     partition_keys,
     unsynced,
 )
 from vertical_assets.labels.batches.automation import register
+from vertical_assets.launcher import HOST_TAG, PID_TAG, is_dead
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import store_root
 from vertical_assets.store.io_managers import DATA_VERSION_TAG, NEEDS
 from vertical_assets.store.versions import LOG, sweep
+from vertical_assets.training.assets import COLD_TAG
 
-PID_TAG, HOST_TAG, PID_VARIABLE = (
-    "vertical_assets/pid",
-    "vertical_assets/host",
-    "VERTICAL_BUILD_PID",
-)
+PID_VARIABLE = "VERTICAL_BUILD_PID"
 BUILD_LOG = "data/build.log"
 UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
 Part = tuple[dg.AssetKey, str | None]
@@ -136,8 +135,7 @@ def close_dead_runs(instance: dg.DagsterInstance) -> None:
                 process.wait(10)
     running = 0
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        pid = run.tags.get(PID_TAG)
-        if pid and run.tags[HOST_TAG] == socket.gethostname() and not psutil.pid_exists(int(pid)):
+        if is_dead(run, instance):
             instance.report_run_failed(run, "The process that ran it was killed.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         else:
@@ -178,7 +176,7 @@ def run_build(target: Target, outcomes: dict[Part, Outcome], force: bool) -> lis
         # A run has one partition; those of an asset do not wait for each other.
         for each in dict.fromkeys(part for name, part in pending if name in made_together):
             forced -= {(name, each) for name in chosen}
-            failed |= run_once(target, chosen, each, outcomes)
+            failed |= run_once(target, chosen, each, outcomes, cold=force)
 
 
 def next_batch(
@@ -234,9 +232,16 @@ def _needed(node: AssetNode) -> set[dg.AssetKey]:
 
 
 def run_once(
-    target: Target, keys: list[dg.AssetKey], partition: str | None, outcomes: dict[Part, Outcome]
+    target: Target,
+    keys: list[dg.AssetKey],
+    partition: str | None,
+    outcomes: dict[Part, Outcome],
+    *,
+    cold: bool = False,
 ) -> dict[dg.AssetKey, str]:
-    """One Dagster run; fills in the outcomes, returns the steps that failed and why."""
+    """One Dagster run; fills in the outcomes, returns the steps that failed and why. With `cold` no
+    training goes on from a checkpoint.
+    """
     suffix = JOB_OF[keys[0].path[-1]] if partition is not None else "build"
     if partition is None and not late_assets(target.graph) & set(keys):
         suffix = "prepare"
@@ -250,6 +255,7 @@ def run_once(
             PID_TAG: str(os.getpid()),
             "dagster/max_retries": "0",  # the next build is the retry
             HOST_TAG: socket.gethostname(),
+            **({COLD_TAG: "true"} if cold else {}),
             **({"dagster/partition": partition} if partition else {}),
         },
     )
@@ -328,17 +334,6 @@ def diverted_output() -> Iterator[None]:
             for descriptor, copy in own.items():
                 os.dup2(copy, descriptor)
                 os.close(copy)
-
-
-def failure_of(event: DagsterEvent) -> str:
-    """Why a step failed: the message that the asset raised, without Dagster's frame around it."""
-    data = event.step_failure_data
-    if data.user_failure_data is not None and data.user_failure_data.description:
-        return data.user_failure_data.description
-    error = data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return error.message.strip() if error is not None else "for an unknown reason"
 
 
 def version_of(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from vertical_assets.spec.automation import Automate
 from vertical_assets.spec.compute import Privacy, Processes, Range, Search
 from vertical_assets.spec.corpus import (
     Clean,
@@ -33,14 +34,15 @@ from vertical_assets.spec.labels import (
     TaskKind,
 )
 from vertical_assets.spec.modules import FEATURES, check_fit
-from vertical_assets.spec.release import Quantize
+from vertical_assets.spec.release import Promote, Quantize
 from vertical_assets.spec.section import Name, Strict
 from vertical_assets.spec.tasks import Review, Rule, Tasks
-from vertical_assets.spec.training import Finetune, Model, Pretrain
+from vertical_assets.spec.training import Finetune, Model, Pretrain, WarmStart
 
 __all__ = [
     "Agreement",
     "Annotation",
+    "Automate",
     "Clean",
     "Dedup",
     "Deidentify",
@@ -56,6 +58,7 @@ __all__ = [
     "Pretrain",
     "Privacy",
     "Processes",
+    "Promote",
     "Quantize",
     "Range",
     "Review",
@@ -70,6 +73,7 @@ __all__ = [
     "TaskKind",
     "Tasks",
     "VerticalSpec",
+    "WarmStart",
 ]
 
 
@@ -101,6 +105,7 @@ _FOR_ENCODERS = (
     "evaluate.errors",
     "evaluate.robustness",
     "quantize",
+    "promote",
     "pretrain.mask",
     "pretrain.freeze_layers",
     "pretrain.head_factor",
@@ -108,6 +113,7 @@ _FOR_ENCODERS = (
     "finetune.head_factor",
     "finetune.class_weights",
     "finetune.per_group",
+    "finetune.warm_start",
 )
 
 
@@ -139,7 +145,9 @@ class VerticalSpec(Strict):
     instruct: Instruct = Instruct()
     generate: Generate = Generate()
     evaluate: Evaluate = Evaluate()
+    automate: Automate = Automate()
     quantize: Quantize = Quantize()
+    promote: Promote = Promote()
 
     @field_validator("sources")
     @classmethod

@@ -457,6 +457,20 @@ ROBUSTNESS = pa.schema(
     ]
 )
 
+RELEASE_DECISION = pa.schema(
+    [
+        _field("release", pa.string(), "Digest of the candidate's artifact"),
+        _field("outcome", pa.string(), "champion | challenger | pending | refused"),
+        _field("subject", pa.string(), "What was judged: an asset, the champion, a person"),
+        _field("gate", pa.string(), "What it was judged by"),
+        _field("passed", pa.bool_(), "The verdict"),
+        _field("blocking", pa.bool_(), "Whether no model is released without it"),
+        _field("value", pa.float64(), "What was measured", nullable=True),
+        _field("bar", pa.float64(), "What it was measured by", nullable=True),
+        _field("why", pa.string(), "In words, with the figures"),
+    ]
+)
+
 SPOT_CHECK = pa.schema(
     [
         _field("doc_id", pa.string(), "The sampled document"),

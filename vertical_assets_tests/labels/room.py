@@ -9,12 +9,15 @@ import pyarrow as pa
 
 from vertical_assets.automation import unsynced
 from vertical_assets.corpus.assets import build_assets as corpus_assets
+from vertical_assets.corpus.reading.sources import document_id
 from vertical_assets.labels.assets import build_assets as label_assets
 from vertical_assets.labels.batches.automation import Noticed, register
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
-from vertical_assets.store.io_managers import StoreIOManager
-from vertical_assets.store.versions import current
+from vertical_assets.store.contracts import DEDUP_DOCUMENTS, DUPLICATES
+from vertical_assets.store.io_managers import DATA_VERSION_TAG, StoreIOManager
+from vertical_assets.store.tables import stage_table
+from vertical_assets.store.versions import commit, current
 from vertical_assets_tests.conftest import shared_data, tiny
 
 BATCH = ("annotations", "rejected_annotations")
@@ -59,10 +62,36 @@ class Room:
         )
         return result
 
-    def corpus(self, rows: list[dict[str, Any]]) -> None:
-        self.drop("docs.jsonl", rows)
-        self.run("raw_corpus", partition="docs")
-        self.run("valid_corpus", "clean_corpus", "dedup_corpus")
+    def corpus(self, rows: list[dict[str, str]]) -> None:
+        """Puts documents into the store as the corpus would, with `id` and `text`."""
+        documents = [
+            {
+                **dict.fromkeys(DEDUP_DOCUMENTS.names),
+                "doc_id": document_id("docs", row["id"]),
+                "cluster_id": document_id("docs", row["id"]),
+                "source": "docs",
+                "kind": "public",
+                "text": row["text"],
+                "language": self.spec.language,
+                "licence": "MIT",
+                "meta": "{}",
+                "origin": row["id"],
+                "words": [],
+                "changes": "[]",
+            }
+            for row in rows
+        ]
+        tables = {
+            "dedup_corpus": pa.Table.from_pylist(documents, DEDUP_DOCUMENTS),
+            "duplicates": DUPLICATES.empty_table(),
+        }
+        for name, table in tables.items():
+            staged = stage_table(store_root(), table.schema, table.to_batches())
+            commit(staged, store_root() / self.spec.name / name)
+            tags = {DATA_VERSION_TAG: staged.version}
+            self.instance.report_runless_asset_event(
+                dg.AssetMaterialization(self.key(name), tags=tags)
+            )
 
     def read(self, *batches: str) -> Noticed:
         """Registers what was dropped, and reads these batches."""
@@ -74,7 +103,7 @@ class Room:
 
     def gate(self) -> dict[str, bool]:
         """Decisions and agreement: check -> verdict."""
-        return verdicts_of(self.run(*GATE))
+        return verdicts_of(self.run(*GATE, fails=True))
 
     def rows_after_gate(self) -> list[dict[str, Any]]:
         """BATCH_VERDICTS, judged anew."""
@@ -121,10 +150,10 @@ def papers(**changes: Any) -> dict[str, Any]:
 
 def pubmedqa() -> dict[str, dict[str, Any]]:
     """Number of the paper -> what PubMedQA has of it."""
-    found: dict[str, dict[str, Any]] = json.loads(
-        (shared_data("pubmedqa") / "ori_pqal.json").read_text()
-    )
-    return found
+    found = json.loads((shared_data("pubmedqa") / "ori_pqal.json").read_text())
+    return {
+        key: {**item, "QUESTION": " ".join(item["QUESTION"].split())} for key, item in found.items()
+    }
 
 
 def questions(items: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -192,5 +192,5 @@ def test_a_removed_file_no_longer_counts(room: Room) -> None:
 def test_without_any_batch_the_gate_says_where_files_go(room: Room) -> None:
     room.read()
     room.run("decisions")
-    with pytest.raises(dg.Failure, match="no batch of labels yet; drop files .*annotations/"):
+    with pytest.raises(dg.Failure, match=r"no batch of labels yet; drop files .*annotations/"):
         room.run("agreement_report")

@@ -163,6 +163,7 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
             judge,
             report_of,
         )
+        from vertical_assets.labels.aggregation import annotator_quality
         from vertical_assets.labels.agreement import pair_heat_map
         from vertical_assets.plots import heat_map, intervals
         from vertical_assets.store.contracts import ADJUDICATION, AGREEMENT, BATCH_VERDICTS
@@ -228,6 +229,11 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
                         "Krippendorff's alpha",
                     ),
                     "alpha over batches",
+                ),
+                "annotator_quality": dg.MetadataValue.md(
+                    markdown_table(
+                        annotator_quality(said, spec).drop_columns(["confusion"]).to_pylist()
+                    )
                 ),
             },
         )

@@ -142,7 +142,7 @@ def batch_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"{spec.name}_batches",
         job_name=f"{spec.name}_annotate",
-        minimum_interval_seconds=LOOK_SECONDS,
+        minimum_interval_seconds=min(LOOK_SECONDS, spec.automate.interval_seconds),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Reads each file of labels that is dropped for {spec.name}, once.",
     )
