@@ -69,8 +69,8 @@ def plan_tasks(
 ) -> Plan:
     """Chooses what to label next.
 
-    Left alone are items with labels of `annotation.tasks.enough` annotators and decided ones, unless
-    the relabel queue names them, and disputed ones, which wait for a decision.
+    Left alone are items with labels of `annotation.tasks.enough` annotators and decided ones,
+    unless the relabel queue names them, and disputed ones, which wait for a decision.
 
     Args:
         documents: batches with doc_id, text.
