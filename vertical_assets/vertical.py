@@ -10,6 +10,7 @@ from vertical_assets.corpus import assets as corpus
 from vertical_assets.evaluation import assets as evaluation
 from vertical_assets.features import assets as features
 from vertical_assets.labels import assets as labels
+from vertical_assets.labels.studio.automation import label_studio_sensor
 from vertical_assets.release import assets as release
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training import assets as training
@@ -43,9 +44,12 @@ class VerticalComponent(dg.Component):
 def build_definitions(spec: VerticalSpec) -> dg.Definitions:
     """All definitions of one vertical, without resources."""
     assets = [asset for stage in STAGES for asset in stage.build_assets(spec)]
+    sensors = [automation.source_sensor(spec)]
+    if spec.annotation.label_studio is not None:
+        sensors.append(label_studio_sensor(spec))
     return dg.Definitions(
         assets=assets,
         jobs=automation.jobs(spec),
-        sensors=[automation.source_sensor(spec)],
+        sensors=sensors,
         schedules=automation.schedules(spec),
     )

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from vertical_assets.automation import LIGHT_MODULES, executor
+from vertical_assets.labels.studio.automation import LabelStudioServer
 from vertical_assets.store.io_managers import StoreIOManager
 
 
@@ -29,7 +30,11 @@ def mlflow(context: dg.InitResourceContext) -> Iterator[Any]:
 @dg.definitions
 def defs() -> dg.Definitions:
     return dg.Definitions(
-        resources={"io_manager": StoreIOManager(), "mlflow": mlflow},
+        resources={
+            "io_manager": StoreIOManager(),
+            "mlflow": mlflow,
+            "label_studio": LabelStudioServer(),
+        },
         # For what is materialized by hand: a light step never waits for torch.
         executor=executor(LIGHT_MODULES),
     )
