@@ -19,7 +19,7 @@ MINUTE = 60
 DEFAULT_URL = "http://127.0.0.1:8080"  # of `make label-studio`
 
 
-class LabelStudioServer(dg.ConfigurableResource):
+class LabelStudioServer(dg.ConfigurableResource[None]):
     """The Label Studio server, for all verticals. Its variables are read when it is used, so that
     no token stands in a configuration that pages show.
     """
@@ -56,18 +56,18 @@ def label_studio_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
         name=f"{spec.name}_label_studio",
         minimum_interval_seconds=MINUTE,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        required_resource_keys={"label_studio"},
         description=f"Keeps {spec.name} in step with its projects on the Label Studio server.",
     )
-    def label_studio(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    def keep_in_step(
+        context: dg.SensorEvaluationContext, label_studio: LabelStudioServer
+    ) -> dg.SkipReason:
         from vertical_assets.alerts import alert
         from vertical_assets.labels.studio.client import StudioError
 
         pushed = json.loads(context.cursor or "{}")
         said: list[str] = []
         try:
-            server = context.resources.label_studio.client()
-            said.extend(in_step(spec, server, pushed))
+            said.extend(in_step(spec, label_studio.client(), pushed))
         except StudioError as error:
             alert(
                 f"label_studio_{error.kind}",
@@ -79,7 +79,7 @@ def label_studio_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
         context.update_cursor(json.dumps(pushed))
         return dg.SkipReason("; ".join(said) or "nothing new")
 
-    return label_studio
+    return keep_in_step
 
 
 def tables_to_push(spec: VerticalSpec) -> "list[tuple[str, Desk, Table | None]]":

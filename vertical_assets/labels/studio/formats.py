@@ -162,7 +162,8 @@ def _doccano(record: Record, spec: VerticalSpec, file: UPath, place: str) -> Ite
 def _doccano_label(said: Any, text: str) -> Any:
     """A label, or a span as its start, end and label, or by name."""
     if isinstance(said, list) and len(said) == 3:
-        return quoted(*said, None, text)
+        start, end, label = said
+        return quoted(start, end, label, None, text)
     if isinstance(said, dict) and {*OFFSETS} <= said.keys():
         return quoted(said["start_offset"], said["end_offset"], said.get("label"), None, text)
     return said.get("label", said.get("text")) if isinstance(said, dict) else said

@@ -1,6 +1,5 @@
 """The annotation guideline that a label standard comes to, as Markdown (SPEC D6)."""
 
-import html
 from collections.abc import Mapping
 
 from vertical_assets.spec import VerticalSpec
@@ -49,7 +48,10 @@ def guideline(spec: VerticalSpec) -> str:
 
 def as_html(markdown: str) -> str:
     """The guideline for a page that shows HTML, as Label Studio's instructions."""
-    return f'<div style="white-space: pre-wrap">{html.escape(markdown, quote=False)}</div>'
+    from markdown_it import MarkdownIt
+
+    rendered = str(MarkdownIt("commonmark", {"html": False}).render(markdown)).strip()
+    return rendered.replace("&quot;", '"')  # as the server keeps it; there are no attributes
 
 
 def _meanings(meanings: Mapping[str, Label]) -> str:

@@ -3,6 +3,7 @@
 The control of the target is named `label`, its object `text`; predictions and results say so.
 """
 
+from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 
 from vertical_assets.labels.studio.results import QUESTION_TYPE, REASON
@@ -49,18 +50,18 @@ def labeling_config(spec: VerticalSpec, *, adjudication: bool = False) -> str:
         asked = {"name": REASON, "toName": TO_NAME, "required": "true", "rows": "2"}
         ET.SubElement(view, "TextArea", asked | {"placeholder": "Reason of the decision"})
     ET.indent(view)
-    return ET.tostring(view, encoding="unicode") + "\n"
+    return ET.tostring(view, encoding="unicode")
 
 
 def _choices(
-    view: ET.Element, name: str, meanings: "dict[str, Label]", how: dict[str, str]
+    view: ET.Element, name: str, meanings: Mapping[str, Label], how: dict[str, str]
 ) -> None:
     inline = "true" if len(meanings) <= INLINE else "false"
     values = {"name": name, "toName": TO_NAME, "showInline": inline}
     _values(ET.SubElement(view, "Choices", values | how), "Choice", meanings)
 
 
-def _values(parent: ET.Element, tag: str, meanings: "dict[str, Label]") -> None:
+def _values(parent: ET.Element, tag: str, meanings: Mapping[str, Label]) -> None:
     for at, (name, meaning) in enumerate(meanings.items()):
         key = {"hotkey": HOTKEYS[at]} if at < len(HOTKEYS) else {}
         ET.SubElement(parent, tag, {"value": name, "hint": _hint(meaning)} | key)

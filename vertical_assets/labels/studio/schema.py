@@ -23,9 +23,9 @@ def json_schema(spec: VerticalSpec) -> dict[str, Any]:
     column = COLUMN[task.kind]
     said: dict[str, Any] = {"required": [column]}
     if task.has_spans:
-        one = {"anyOf": [{"required": ["start", "end"]}, {"required": ["quote"]}]}
+        one: dict[str, Any] = {"anyOf": [{"required": ["start", "end"]}, {"required": ["quote"]}]}
         if task.kind == "entities":
-            one["required"] = ["label"]  # type: ignore[assignment]
+            one["required"] = ["label"]
         said = {"anyOf": [said, one]}
     properties: dict[str, Any] = {
         "item_id": {"type": "string", "description": "The document's doc_id."},

@@ -18,6 +18,6 @@ def standard_files(spec: VerticalSpec) -> dict[str, str]:
     """
     return {
         GUIDELINE: guideline(spec),
-        INTERFACE: labeling_config(spec),
+        INTERFACE: labeling_config(spec) + "\n",
         SCHEMA: json.dumps(json_schema(spec), ensure_ascii=False, indent=2) + "\n",
     }
