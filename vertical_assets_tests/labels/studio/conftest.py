@@ -46,7 +46,7 @@ class Server:
         }
         person.post(form, data=fields, headers={"Referer": form}, timeout=60)
         legacy = person.get(f"{self.url}/api/current-user/token", timeout=60).json()["token"]
-        headers = {"X-CSRFToken": person.cookies["csrftoken"], "Referer": self.url}
+        headers = {"X-CSRFToken": person.cookies["csrftoken"] or "", "Referer": self.url}
         made = person.post(f"{self.url}/api/token/", headers=headers, timeout=60)
         return legacy, made.json()["token"]
 

@@ -164,9 +164,9 @@ def test_a_wrong_label_is_shown_the_standards_line() -> None:
 
 
 def test_sentiment_is_a_classification_by_polarity() -> None:
-    plain = Task(name="mood", kind="sentiment")  # type: ignore[arg-type]
+    plain = Task(name="mood", kind="sentiment")
     assert (plain.kind, plain.labels) == ("classification", POLARITIES)
-    own = Task(name="mood", kind="sentiment", labels={"bad": "Bad.", "good": "Good."})  # type: ignore[arg-type]
+    own = Task(name="mood", kind="sentiment", labels={"bad": "Bad.", "good": "Good."})
     assert own.answers == ("bad", "good")
     kinds = Task.model_json_schema()["properties"]["kind"]["enum"]
     assert "sentiment" in kinds  # for `dg check yaml` and editors
