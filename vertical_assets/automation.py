@@ -6,8 +6,11 @@ The truth about staleness is Dagster's own (`CachingStaleStatusResolver`, the co
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
+from dagster import DagsterEvent
+from dagster._config import process_config
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.data_version import (
@@ -17,6 +20,7 @@ from dagster._core.definitions.data_version import (
     StaleStatus,
     extract_data_version_from_entry,
 )
+from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
 from dagster._core.definitions.partitions.partitioned_schedule import (
     UnresolvedPartitionedAssetScheduleDefinition,
 )
@@ -24,12 +28,17 @@ from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._time import get_current_datetime
 
+from vertical_assets.labels.batches.automation import PARTITIONED
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.io_managers import ALL_FILES
+from vertical_assets.store.io_managers import ALL_FILES, DATA_VERSION_TAG, recorded_failures
 
 BEFORE_TRAINING = ("corpus", "labels")
 # Assets with partitions -> the end of the name of the job that makes one.
-PARTITIONED = {"raw_corpus": "ingest", "monthly_review": "review"}
+JOB_OF = {
+    "raw_corpus": "ingest",
+    **dict.fromkeys(PARTITIONED, "annotate"),
+    "monthly_review": "review",
+}
 LIGHT_MODULES = ("pyarrow.dataset", "vertical_assets.vertical")
 HEAVY_MODULES = (
     "dagster_mlflow",
@@ -37,7 +46,6 @@ HEAVY_MODULES = (
     "vertical_assets.training.classification",
     "vertical_assets.training.pretraining",
 )
-DATA_VERSION_TAG = "dagster/data_version"
 NO_FILES = "none"  # version of files that were there before
 OBSERVE_SECONDS = 60
 
@@ -65,24 +73,48 @@ def executor(preloaded: Sequence[str]) -> dg.ExecutorDefinition:
     """Steps in processes of their own, two at a time, forked from a server that has loaded these
     modules: a step then starts in a moment.
     """
-    return dg.multiprocess_executor.configured(
-        {
-            "max_concurrent": 2,
-            "start_method": {"forkserver": {"preload_modules": list(preloaded)}},
-        }
-    )
+    return dg.multiprocess_executor.configured(apart(preloaded))
+
+
+def apart(preloaded: Sequence[str]) -> dict[str, Any]:
+    """Configuration of `dg.multiprocess_executor`."""
+    return {
+        "max_concurrent": 2,
+        "start_method": {"forkserver": {"preload_modules": list(preloaded)}},
+    }
+
+
+@dg.executor(name="by_weight", requirements=multiple_process_executor_requirements())
+def by_weight(context: dg.InitExecutorContext) -> dg.Executor:
+    """For runs of the loop and of people in the UI, whatever assets they chose: light ones one
+    after the other in the run's own process, others in processes of their own. A light step never
+    waits for torch, and a chain of heavy ones loads it once.
+    """
+    job = context.job.get_definition()
+    chosen = getattr(context.job, "asset_selection", None) or job.asset_layer.executable_asset_keys
+    groups = {job.asset_layer.get(key).group_name for key in chosen}
+    made = dg.in_process_executor if groups <= set(BEFORE_TRAINING) else dg.multiprocess_executor
+    config = {} if made is dg.in_process_executor else apart([*LIGHT_MODULES, *HEAVY_MODULES])
+    evaluated = process_config(made.config_schema.config_type, config)
+    create = made.executor_creation_fn
+    if create is None or evaluated.value is None:
+        raise dg.DagsterInvariantViolationError(f"{made.name} can't be made: {evaluated.errors}")
+    return create(context._replace(executor_def=made, executor_config=evaluated.value))
 
 
 def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
-    """`<vertical>_ingest` reads sources, one partition each; `<vertical>_prepare` makes corpus and
-    labels of them, in one process, since its steps are light; `<vertical>_build` makes everything;
-    `<vertical>_review` draws a month's review.
+    """`<vertical>_ingest` reads a source, `<vertical>_annotate` a batch of labels,
+    `<vertical>_review` draws a month's review. `<vertical>_prepare` makes corpus and labels, in one
+    process, since its steps are light; `<vertical>_build` makes everything.
     """
-    parted = [dg.AssetSelection.assets([spec.name, name]) for name in PARTITIONED]
-    raw, monthly = parted
+    raw, said, monthly = (
+        dg.AssetSelection.assets(*([spec.name, name] for name in names))
+        for names in (("raw_corpus",), PARTITIONED, ("monthly_review",))
+    )
     rest = dg.AssetSelection.key_prefixes([spec.name]).materializable() - raw
-    if spec.task.kind != "generation":  # else nobody labels
-        rest -= monthly
+    labelled = spec.task.kind != "generation"  # by somebody
+    if labelled:
+        rest -= said | monthly
     light = dg.AssetSelection.groups(*BEFORE_TRAINING)
     found = [
         dg.define_asset_job(
@@ -102,18 +134,24 @@ def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
             f"{spec.name}_build",
             selection=rest,
             executor_def=executor([*LIGHT_MODULES, *HEAVY_MODULES]),
-            description=f"From the documents of {spec.name} to its quantized model.",
+            description=f"From the documents of {spec.name} to its release.",
         ),
     ]
-    if spec.task.kind != "generation":
-        found.append(
+    if labelled:
+        found += [
+            dg.define_asset_job(
+                f"{spec.name}_annotate",
+                selection=said,
+                executor_def=dg.in_process_executor,
+                description=f"Reads a batch of labels of {spec.name}.",
+            ),
             dg.define_asset_job(
                 f"{spec.name}_review",
                 selection=monthly,
                 executor_def=dg.in_process_executor,
                 description=f"Draws a month's labels of {spec.name} for a second annotator.",
-            )
-        )
+            ),
+        ]
     return found
 
 
@@ -136,8 +174,8 @@ def schedules(
 
 
 def source_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
-    """Notices changed files of sources, labels, verdicts, reviews and tasks, so that what they feed
-    shows as unsynced.
+    """Notices changed files of sources, verdicts, decisions, reviews and tasks, so that what they
+    feed shows as unsynced; of labels see `labels.batches.automation`.
     """
 
     @dg.sensor(
@@ -160,19 +198,25 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
     from vertical_assets.corpus.reading.sources import drop_folder, fingerprints
     from vertical_assets.corpus.review.verdicts import verdict_fingerprint
     from vertical_assets.evaluation.instruction.tasks import task_fingerprint
-    from vertical_assets.labels.annotations import label_fingerprint
+    from vertical_assets.labels.adjudication.decisions import decision_fingerprint
     from vertical_assets.labels.monthly.review import review_fingerprints
+    from vertical_assets.release.promotion import approvals
 
     found: dict[tuple[dg.AssetKey, str], str | None] = {
         (dg.AssetKey([spec.name, "source_files"]), name): version
         for name, version in fingerprints(spec).items()
     }
     found[(dg.AssetKey([spec.name, "verdict_files"]), ALL_FILES)] = verdict_fingerprint(spec)
-    if spec.annotation.path is not None:
-        found[(dg.AssetKey([spec.name, "label_files"]), ALL_FILES)] = label_fingerprint(spec)
+    if spec.task.kind != "generation":
+        found[(dg.AssetKey([spec.name, "decision_files"]), ALL_FILES)] = decision_fingerprint(spec)
     if spec.evaluate.instruction is not None:
         found[(dg.AssetKey([spec.name, "instruction_files"]), ALL_FILES)] = task_fingerprint(
             drop_folder(spec.name) / spec.evaluate.instruction.path
+        )
+    if spec.promote.approval == "required":
+        file = drop_folder(spec.name) / approvals.FILE
+        found[(dg.AssetKey([spec.name, "approvals"]), ALL_FILES)] = approvals.approvals_fingerprint(
+            file
         )
     if spec.task.kind != "generation":
         months = review_fingerprints(spec.name).items()
@@ -204,7 +248,7 @@ def unsynced(
         if key not in wanted:
             continue
         partitions = graph.get(key).partitions_def
-        for partition in partitions.get_partition_keys() if partitions else [None]:
+        for partition in partition_keys(partitions, instance):
             status = resolver.get_status(key, partition)
             if status is StaleStatus.FRESH:
                 continue
@@ -213,6 +257,15 @@ def unsynced(
             reasons = ("never materialized",) if missing else tuple(map(_words, causes))
             found.append(Unsynced(key, partition, missing, reasons))
     return found
+
+
+def partition_keys(
+    partitions: dg.PartitionsDefinition | None, instance: dg.DagsterInstance
+) -> list[str | None]:
+    """Keys of an asset's partitions; one None where it has none."""
+    if partitions is None:
+        return [None]
+    return list(partitions.get_partition_keys(dynamic_partitions_store=instance))
 
 
 def _words(cause: StaleCause) -> str:
@@ -231,21 +284,22 @@ def failed_checks(
     graph: AssetGraph, instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]
 ) -> list[FailedCheck]:
     """Blocking checks of these assets whose latest evaluation failed as an error."""
-    wanted, found = set(keys), []
-    for check_key in sorted(graph.asset_check_keys, key=str):
-        node = graph.get(check_key)
-        if check_key.asset_key not in wanted or not node.blocking:
-            continue
-        summary = instance.event_log_storage.get_asset_check_summary_records([check_key])[check_key]
-        record = summary.last_completed_check_execution_record
-        if record is None or record.event is None:
-            continue
-        event = record.event.dagster_event
-        if event is None:
-            continue
-        evaluation = event.asset_check_evaluation_data
-        if not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
-            found.append(
-                FailedCheck(check_key.asset_key, check_key.name, evaluation.description or "")
-            )
-    return found
+    wanted = set(keys)
+    checks = [
+        key for key in graph.asset_check_keys if key.asset_key in wanted and graph.get(key).blocking
+    ]
+    return [
+        FailedCheck(key.asset_key, key.name, reason)
+        for key, reason in recorded_failures(instance, checks).items()
+    ]
+
+
+def failure_of(event: DagsterEvent) -> str:
+    """Why a step failed: the message that the asset raised, without Dagster's frame around it."""
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else "for an unknown reason"

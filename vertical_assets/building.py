@@ -15,7 +15,7 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
-from dagster import DagsterEvent, DagsterEventType
+from dagster import DagsterEventType
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, AssetNode
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.execution.api import execute_run_iterator
@@ -35,23 +35,23 @@ from rich.text import Text
 
 from vertical_assets.automation import (
     BEFORE_TRAINING,
-    DATA_VERSION_TAG,
-    PARTITIONED,
+    JOB_OF,
     Unsynced,
     failed_checks,
+    failure_of,
     observations,
+    partition_keys,
     unsynced,
 )
+from vertical_assets.labels.batches.automation import register
+from vertical_assets.launcher import HOST_TAG, PID_TAG, is_dead
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import store_root
-from vertical_assets.store.io_managers import NEEDS
+from vertical_assets.store.io_managers import DATA_VERSION_TAG, NEEDS
 from vertical_assets.store.versions import LOG, sweep
+from vertical_assets.training.assets import COLD_TAG
 
-PID_TAG, HOST_TAG, PID_VARIABLE = (
-    "vertical_assets/pid",
-    "vertical_assets/host",
-    "VERTICAL_BUILD_PID",
-)
+PID_VARIABLE = "VERTICAL_BUILD_PID"
 BUILD_LOG = "data/build.log"
 UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
 Part = tuple[dg.AssetKey, str | None]
@@ -101,10 +101,14 @@ class Target:
         definition = self.graph.get(key).partitions_def
         if isinstance(definition, dg.TimeWindowPartitionsDefinition):
             return sorted(self.instance.get_materialized_partitions(key))
-        return list(definition.get_partition_keys()) if definition else [None]
+        return partition_keys(definition, self.instance)
 
-    def pending(self) -> list[Unsynced]:
-        """Notices changed files, then asks Dagster what is out of date."""
+    def pending(self, *, tidy: bool = True) -> list[Unsynced]:
+        """Notices changed files, then asks Dagster what is out of date; with `tidy` malformed files
+        of labels are set aside.
+        """
+        if self.spec.task.kind != "generation":
+            register(self.spec, self.instance, tidy=tidy)
         for observation in observations(self.spec, self.instance):
             self.instance.report_runless_asset_event(observation)
         parts = set(self.parts)
@@ -131,8 +135,7 @@ def close_dead_runs(instance: dg.DagsterInstance) -> None:
                 process.wait(10)
     running = 0
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        pid = run.tags.get(PID_TAG)
-        if pid and run.tags[HOST_TAG] == socket.gethostname() and not psutil.pid_exists(int(pid)):
+        if is_dead(run, instance):
             instance.report_run_failed(run, "The process that ran it was killed.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         else:
@@ -143,11 +146,15 @@ def close_dead_runs(instance: dg.DagsterInstance) -> None:
 
 def run_build(target: Target, outcomes: dict[Part, Outcome], force: bool) -> list[str]:
     """Runs until nothing is left that may run; returns why assets were left out, in words."""
-    forced = set(target.parts) if force else set()
+    forced: set[Part] | None = None
     failed: dict[dg.AssetKey, str] = {}
     while True:
         pending = {(item.key, item.partition): item.reasons for item in target.pending()}
-        pending = dict.fromkeys(forced, ("asked for by --all",)) | pending
+        for part in target.parts:
+            outcomes.setdefault(part, Outcome())
+        if forced is None:  # batches of labels are known from the first look on
+            forced = set(target.parts) if force else set()
+        pending = dict.fromkeys(sorted(forced, key=name_of), ("asked for by --all",)) | pending
         # Built a moment ago and out of date again: building it once more would not help.
         for part in pending:
             if outcomes[part].seconds is not None:
@@ -162,11 +169,14 @@ def run_build(target: Target, outcomes: dict[Part, Outcome], force: bool) -> lis
             for part in pending:
                 if part[0] not in failed:
                     outcomes[part].state = "blocked"
-            return list(closed.values())
+            return list(dict.fromkeys(closed.values()))  # assets of one step fail together
         key, partition = next(part for part in pending if part[0] in batch)
-        chosen = sorted(batch) if partition is None else [key]  # a run has one partition
-        forced -= {(key, partition) for key in chosen}
-        failed |= run_once(target, chosen, partition, outcomes)
+        made_together = target.graph.get(key).execution_set_asset_keys
+        chosen = sorted(batch if partition is None else made_together)
+        # A run has one partition; those of an asset do not wait for each other.
+        for each in dict.fromkeys(part for name, part in pending if name in made_together):
+            forced -= {(name, each) for name in chosen}
+            failed |= run_once(target, chosen, each, outcomes, cold=force)
 
 
 def next_batch(
@@ -175,29 +185,32 @@ def next_batch(
     """Assets that are sure to run now: everything above each of them is settled or in the batch.
 
     An asset below a closed gate never is, unless the gate is above none of what it NEEDS. Assets
-    that one step makes come together. Partitioned assets come alone, since a run has one partition,
-    and once all above them is settled. Corpus and labels come before any training, and none begins
-    while one of their gates is closed.
+    that one step makes come together. Partitioned assets come alone, as soon as everything above
+    them is settled, since a run has one partition; those of another step wait. Corpus and labels
+    come before any training, and none begins while one of their gates is closed.
     """
     batch: set[dg.AssetKey] = set()
+    partitioned: set[dg.AssetKey] = set()
     settled: set[dg.AssetKey] = set()
     below, late = set(closed), late_assets(target.graph)
     for key in target.graph.toposorted_asset_keys:
         node = target.graph.get(key)
         needs = _needed(node)
-        ready = settled if node.is_partitioned else batch | settled
         if key in below or below & needs:
             below.add(key)
+        elif key in pending and node.is_partitioned:
+            if not partitioned and all(parent in settled for parent in needs):
+                partitioned = set(node.execution_set_asset_keys)
         elif key in pending:
-            if all(parent in ready or parent in below for parent in node.parent_keys):
+            if all(parent in batch | settled | below for parent in node.parent_keys):
                 batch |= node.execution_set_asset_keys
         elif all(parent in settled for parent in needs):
             settled.add(key)
-    partitioned = {key for key in batch if target.graph.get(key).is_partitioned}
+    if partitioned:
+        return partitioned
     early = batch - late
     if early or closed - late:
-        free = {key for key in batch if below & target.graph.get(key).parent_keys}
-        return partitioned or early or free
+        return early or {key for key in batch if below & target.graph.get(key).parent_keys}
     return batch
 
 
@@ -219,10 +232,17 @@ def _needed(node: AssetNode) -> set[dg.AssetKey]:
 
 
 def run_once(
-    target: Target, keys: list[dg.AssetKey], partition: str | None, outcomes: dict[Part, Outcome]
+    target: Target,
+    keys: list[dg.AssetKey],
+    partition: str | None,
+    outcomes: dict[Part, Outcome],
+    *,
+    cold: bool = False,
 ) -> dict[dg.AssetKey, str]:
-    """One Dagster run; fills in the outcomes, returns the steps that failed and why."""
-    suffix = PARTITIONED[keys[0].path[-1]] if partition else "build"
+    """One Dagster run; fills in the outcomes, returns the steps that failed and why. With `cold` no
+    training goes on from a checkpoint.
+    """
+    suffix = JOB_OF[keys[0].path[-1]] if partition is not None else "build"
     if partition is None and not late_assets(target.graph) & set(keys):
         suffix = "prepare"
     job = target.repository.get_reconstructable_job(f"{target.spec.name}_{suffix}")
@@ -235,12 +255,15 @@ def run_once(
             PID_TAG: str(os.getpid()),
             "dagster/max_retries": "0",  # the next build is the retry
             HOST_TAG: socket.gethostname(),
+            **({COLD_TAG: "true"} if cold else {}),
             **({"dagster/partition": partition} if partition else {}),
         },
     )
     before = {key: version_of(target.instance, key, partition) for key in keys}
     failed: dict[dg.AssetKey, str] = {}
-    made_by = {target.graph.get(key).assets_def.node_def.name: key for key in keys}
+    made_by: dict[str, list[dg.AssetKey]] = {}
+    for key in keys:
+        made_by.setdefault(target.graph.get(key).assets_def.node_def.name, []).append(key)
     began: dict[str, float] = {}
     columns = (
         SpinnerColumn(),
@@ -258,7 +281,8 @@ def run_once(
             if event.event_type is DagsterEventType.STEP_WORKER_STARTED or step not in began:
                 began[step] = time.time()
             if event.event_type is DagsterEventType.STEP_START:
-                tasks[step] = progress.add_task(step.replace("__", "/"), vertical=target.spec.name)
+                shown = step.replace("__", "/") + (f" {partition}" if partition else "")
+                tasks[step] = progress.add_task(shown, vertical=target.spec.name)
             elif event.event_type is DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
                 outcome = outcomes[(event.asset_key, partition)]
                 now = version_of(target.instance, event.asset_key, partition)
@@ -277,16 +301,20 @@ def run_once(
                         highlight=False,
                     )
             elif event.event_type is DagsterEventType.STEP_FAILURE:
-                key = made_by.get(step, keys[0])
-                part = (key, partition)
-                failed[key] = f"{name_of(part)} failed: {failure_of(event)}"
-                outcomes[part].state = "failed"
+                together = made_by.get(step, keys[:1])
+                ours = [key for key in together if step.endswith(f"__{key.path[-1]}")]
+                named = name_of(((ours or together)[0], partition))
+                why = f"{named} failed: {failure_of(event)}"
+                for key in together:
+                    failed[key] = why
+                    outcomes[(key, partition)].state = "failed"
             if event.event_type in (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE):
                 if step in tasks:
                     progress.remove_task(tasks.pop(step))
                 verb = "done" if event.event_type is DagsterEventType.STEP_SUCCESS else "failed"
                 took = time.time() - began[step]
-                progress.console.print(f"{step.replace('__', '/')} {verb} in {took:.1f} s")
+                shown = step.replace("__", "/") + (f" {partition}" if partition else "")
+                progress.console.print(f"{shown} {verb} in {took:.1f} s")
     return failed
 
 
@@ -306,17 +334,6 @@ def diverted_output() -> Iterator[None]:
             for descriptor, copy in own.items():
                 os.dup2(copy, descriptor)
                 os.close(copy)
-
-
-def failure_of(event: DagsterEvent) -> str:
-    """Why a step failed: the message that the asset raised, without Dagster's frame around it."""
-    data = event.step_failure_data
-    if data.user_failure_data is not None and data.user_failure_data.description:
-        return data.user_failure_data.description
-    error = data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return error.message.strip() if error is not None else "for an unknown reason"
 
 
 def version_of(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> str | None:

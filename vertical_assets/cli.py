@@ -30,6 +30,8 @@ from vertical_assets.building import (
 from vertical_assets.definitions import project_folder
 
 if TYPE_CHECKING:
+    from upath import UPath
+
     from vertical_assets.trace import Step
 
 
@@ -43,15 +45,25 @@ def main() -> None:
 @click.option("--all", "force", is_flag=True, help="Materialize everything, in sync or not.")
 def build(vertical: str, force: bool) -> None:
     """Materialize what is missing or out of date in VERTICAL; exit status 1 if it stops early."""
+    from vertical_assets.conditions import building_folder
     from vertical_assets.corpus.reading.sources import drop_folder
+    from vertical_assets.labels.batches.arrivals import unsettled
     from vertical_assets.store import store_root, tombstones
+    from vertical_assets.store.atomic import is_locked, locked
     from vertical_assets.store.versions import purge
 
     started = time.monotonic()
     target = open_targets(vertical)[0]
     close_dead_runs(target.instance)
-    outcomes: dict[Part, Outcome] = {part: Outcome() for part in target.parts}
-    problems = run_build(target, outcomes, force)
+    outcomes: dict[Part, Outcome] = {}
+    for key in unsettled(target.spec):
+        console.print(f"labels of batch {key} are still being written, left for the next build")
+    at_work = building_folder(vertical)
+    at_work.mkdir(parents=True, exist_ok=True)
+    if is_locked(at_work):
+        console.print(f"another build of {vertical} is at work; this one waits for it")
+    with locked(at_work):  # the loop waits as well
+        problems = run_build(target, outcomes, force)
     if target.spec.sensitive or tombstones.read(drop_folder(vertical) / tombstones.FILE).entries:
         purge(store_root() / vertical)
     console.print(outcome_table(target, outcomes))
@@ -74,7 +86,7 @@ def build(vertical: str, force: bool) -> None:
 def status(vertical: str | None) -> None:
     """Say what is out of date, and why, in VERTICAL or in all of them."""
     for target in open_targets(vertical):
-        pending = {(item.key, item.partition): item for item in target.pending()}
+        pending = {(item.key, item.partition): item for item in target.pending(tidy=False)}
         gates = target.closed_gates()
         grid = Grid("asset", "state", "why", title=target.spec.name, title_justify="left")
         for part in target.parts:
@@ -136,12 +148,27 @@ def rollback(vertical: str, to: str | None, reason: str) -> None:
     from vertical_assets.store import store_root
 
     enter_project()
+    folder = channels.releases_folder(store_root(), vertical)
     try:
-        after = channels.rollback(channels.releases_folder(store_root(), vertical), to, reason)
+        after = channels.rollback(folder, to, reason)
     except channels.ReleaseError as error:
         raise click.ClickException(str(error)) from error
     change = after.history[-1]
     console.print(f"{vertical}: the champion is {after.champion}, it was {change['was']}")
+    follow(folder)
+
+
+def follow(folder: "UPath") -> None:
+    """Lets MLflow's aliases follow the channels, which alone say what is served."""
+    from vertical_assets.release.promotion.registry import is_there, mirror
+    from vertical_assets.training.tracking import tracking_uri
+
+    if not is_there(tracking_uri()):
+        return
+    try:
+        mirror(folder, tracking_uri())
+    except Exception as error:  # whatever is wrong with it
+        console.print(f"[yellow]MLflow's aliases did not follow:[/yellow] {escape(str(error))}")
 
 
 @main.command()
@@ -155,12 +182,69 @@ def releases(vertical: str) -> None:
     folder = channels.releases_folder(store_root(), vertical)
     now = channels.read_channels(folder)
     grid = Grid("release", "channel", title=vertical, title_justify="left")
-    for digest in channels.released(folder):
-        roles = {now.champion: "champion", now.challenger: f"challenger, {now.split:.0%}"}
-        grid.add_row(digest, roles.get(digest, "withdrawn" if digest in now.withdrawn else ""))
+    stored = channels.released(folder)
+    for digest in [*stored, *sorted(set(now.refused) - set(stored))]:
+        role = now.role(digest) or ""
+        notes = {"challenger": f", {now.split:.0%}", "pending": ", waits for approval"}
+        grid.add_row(digest, role + notes.get(role, ""))
     console.print(grid)
     for change in now.history:
         console.print(f"{change['at']} {change['channel']} {change['release']}: {change['reason']}")
+
+
+@main.command()
+@click.argument("vertical")
+@click.argument("release", required=False)
+@click.option("--by", required=True, help="Who decides.")
+@click.option("--reason", required=True, help="Why; kept with the decision.")
+def approve(vertical: str, release: str | None, by: str, reason: str) -> None:
+    """Approve RELEASE of VERTICAL, by default the one that waits; the next build puts it in place.
+
+    Its gates are read again then: an approval opens no gate.
+    """
+    say(vertical, release, True, by, reason)
+
+
+@main.command()
+@click.argument("vertical")
+@click.argument("release", required=False)
+@click.option("--by", required=True, help="Who decides.")
+@click.option("--reason", required=True, help="Why; kept with the decision.")
+def refuse(vertical: str, release: str | None, by: str, reason: str) -> None:
+    """Refuse RELEASE of VERTICAL, by default the one that waits."""
+    say(vertical, release, False, by, reason)
+
+
+def say(vertical: str, release: str | None, approved: bool, by: str, reason: str) -> None:
+    """Records what a person says of a release."""
+    from vertical_assets.corpus.reading.sources import drop_folder
+    from vertical_assets.release import channels
+    from vertical_assets.release.promotion import approvals
+    from vertical_assets.store import store_root
+
+    spec = open_targets(vertical)[0].spec
+    if spec.promote.approval != "required":
+        raise click.ClickException(
+            f"releases of {vertical} wait for nobody; set 'promote.approval: required'"
+        )
+    folder = channels.releases_folder(store_root(), vertical)
+    now = channels.read_channels(folder)
+    try:
+        digest = channels.named(folder, release) if release else now.pending
+        if digest is None:
+            raise click.ClickException(f"no release of {vertical} waits for approval; name one")
+        if digest == now.champion and not approved:
+            raise click.ClickException(
+                f"{digest} is the champion; take it out by vertical-assets rollback {vertical}"
+            )
+        said = approvals.record(
+            drop_folder(vertical) / approvals.FILE, digest, approved, by, reason
+        )
+    except (channels.ReleaseError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    verb = "approved" if approved else "refused"
+    console.print(f"{vertical}: {digest} is {verb} by {said.by}: {said.reason}")
+    console.print(f"Now run: vertical-assets build {vertical}")
 
 
 @main.command()

@@ -87,32 +87,26 @@ def curves(
     return _png(figure)
 
 
-def over_time(
-    points: Mapping[str, Mapping[str, float | None]],
-    value: str,
-    low: str,
-    high: str,
+def intervals(
+    names: Sequence[str],
+    values: Sequence[tuple[float | None, float | None, float | None]],
     bar: float,
     label: str,
 ) -> bytes:
-    """A figure with its interval by month or batch, in their order, and the bar that it is held to.
-
-    Args:
-        points: name -> its figures under the names `value`, `low`, `high`; ends may be None.
-        value, low, high: names of the figures.
-        bar: drawn as a line.
-        label: of the figure.
+    """A value with the ends of its interval for each name, and the bar that it is measured by;
+    what has no value has no point.
     """
-    figure = _figure(width=min(11.0, max(7.0, 0.4 * len(points))))
+    figure = _figure(width=min(11.0, max(7.0, 0.3 * len(names))))
     axes = figure.subplots()
-    heights = np.array([each[value] for each in points.values()], float)
-    ends = np.array([[each[low], each[high]] for each in points.values()], float).T
-    reach = np.nan_to_num(np.abs(ends - heights))
-    axes.errorbar(list(points), heights, reach, marker="o", color=BLUE, capsize=3)
-    axes.axhline(bar, color=ORANGE, linestyle="--", label=f"bar {bar:g}")
-    axes.tick_params(axis="x", labelrotation=45 if len(points) > 6 else 0)
+    for place, (value, low, high) in enumerate(values):
+        if value is not None:
+            ends = [[value - (value if low is None else low)], [(high or value) - value]]
+            colour = BLUE if value >= bar else GREY
+            axes.errorbar(place, value, np.maximum(ends, 0.0), fmt="o", color=colour, capsize=3)
+    axes.axhline(bar, color=GREY, linestyle="--", linewidth=1)
+    axes.set_xticks(range(len(names)), names, rotation=90 if len(names) > 6 else 0)
+    axes.set_xlim(-0.5, max(len(names), 1) - 0.5)
     axes.set(ylabel=label)
-    axes.legend()
     return _png(figure)
 
 

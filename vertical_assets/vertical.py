@@ -6,10 +6,13 @@ import dagster as dg
 from pydantic import BaseModel
 
 from vertical_assets import automation
+from vertical_assets.alerting import alert_sensor
+from vertical_assets.conditions import automated, loop_sensor
 from vertical_assets.corpus import assets as corpus
 from vertical_assets.evaluation import assets as evaluation
 from vertical_assets.features import assets as features
 from vertical_assets.labels import assets as labels
+from vertical_assets.labels.batches.automation import batch_sensor
 from vertical_assets.labels.studio.automation import label_studio_sensor
 from vertical_assets.release import assets as release
 from vertical_assets.spec import VerticalSpec
@@ -43,12 +46,15 @@ class VerticalComponent(dg.Component):
 
 def build_definitions(spec: VerticalSpec) -> dg.Definitions:
     """All definitions of one vertical, without resources."""
-    assets = [asset for stage in STAGES for asset in stage.build_assets(spec)]
-    sensors = [automation.source_sensor(spec)]
+    assets = [asset for stage in STAGES[:-1] for asset in stage.build_assets(spec)]
+    assets += release.build_assets(spec, assets)
+    sensors = [automation.source_sensor(spec), alert_sensor(spec)]
+    if spec.task.kind != "generation":  # else nobody labels
+        sensors += [batch_sensor(spec), loop_sensor(spec)]
     if spec.annotation.label_studio is not None:
         sensors.append(label_studio_sensor(spec))
     return dg.Definitions(
-        assets=assets,
+        assets=automated(assets, spec),
         jobs=automation.jobs(spec),
         sensors=sensors,
         schedules=automation.schedules(spec),

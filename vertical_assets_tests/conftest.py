@@ -195,6 +195,8 @@ def tiny(**changes: Any) -> dict[str, Any]:
         },
         "evaluate": {"robustness": {"items": 20, "levels": [0.1], "epsilons": [0.1]}},
         "quantize": {"calibration_texts": 30, "max_f1_drop": 0.05},
+        # So small a model from nothing is no better than the words alone.
+        "promote": {"waived": ["beats_baseline"]},
     }
     return {**attributes, **changes}
 

@@ -47,7 +47,7 @@ def tick(instance: dg.DagsterInstance, spec: VerticalSpec = SPEC) -> dict[str, s
 
 def test_the_sensor_reports_changed_files_once(folder: Path, instance: dg.DagsterInstance) -> None:
     first = tick(instance)
-    assert set(first) == {"first", "second", "all"}
+    assert set(first) == {"first", "second", "all"}  # "all" verdicts, and "all" decisions
     assert tick(instance) == {}
     (folder / "second.jsonl").write_text('{"text": "changed"}\n')
     second = tick(instance)
@@ -88,13 +88,17 @@ def batch(pending: set[str], closed: frozenset[str] = frozenset()) -> set[str]:
 
 
 def test_sources_come_first_then_corpus_and_labels_then_training() -> None:
-    labels = {"annotations", "rejected_annotations", "agreement_report"}
-    labels |= {"labeled_set", "adjudication_queue"}
+    said = {"annotations", "rejected_annotations"}
+    labels = {"decisions", "rejected_decisions", "agreement_report", "batch_verdicts"}
+    labels |= {"adjudication_queue", "labeled_set"}
     corpus = {"valid_corpus", "quarantine", "clean_corpus", "dedup_corpus", "duplicates"}
     training = {"pretrained_ckpt", "finetuned_ckpt", "baselines"}
     rest = {"predictions", "eval_report", "quantized_artifact"}
-    assert batch({"raw_corpus"} | corpus | labels | training | rest) == {"raw_corpus"}
-    assert batch(corpus | labels | training | rest) == corpus | labels
+    later = labels | training | rest
+    assert batch({"raw_corpus"} | corpus | said | later) == {"raw_corpus"}
+    assert batch(corpus | said | later) == corpus | {"decisions", "rejected_decisions"}
+    assert batch(said | later) == said
+    assert batch(later) == labels
     assert batch(training | rest) == training | rest
 
 
@@ -109,7 +113,7 @@ def test_assets_that_one_step_makes_come_together() -> None:
 
 def test_no_training_begins_while_a_gate_of_the_labels_is_closed() -> None:
     closed = frozenset({"agreement_report"})
-    assert batch({"labeled_set", "adjudication_queue", "pretrained_ckpt"}, closed) == set()
+    assert batch({"labeled_set", "pretrained_ckpt"}, closed) == set()
     assert batch({"annotations", "pretrained_ckpt"}, closed) == {
         "annotations",
         "rejected_annotations",

@@ -27,11 +27,14 @@ print(json.dumps({"groups": sorted({n.group_name for n in graph.asset_nodes}),
 GLUE = {
     "assets.py",
     "vertical.py",
+    "alerting.py",
     "automation.py",
     "building.py",
+    "conditions.py",
     "definitions.py",
     "cli.py",
     "io_managers.py",
+    "launcher.py",
 }
 
 

@@ -22,15 +22,18 @@ from vertical_assets.corpus.cleaning.cleaning import clean_batch
 from vertical_assets.corpus.cleaning.pipeline import Cleaning
 from vertical_assets.corpus.cleaning.processes import MANY_ROWS, Workers, cleaned_batches
 from vertical_assets.corpus.dedup.dedup import SKETCHES, Duplicates, cluster, sketches
+from vertical_assets.corpus.dedup.founders import clusters_of
 from vertical_assets.corpus.dedup.ngrams import code_points, first_with_digest, hash_ngrams
-from vertical_assets.corpus.reading.sources import parts_of, read_part, work_folder
+from vertical_assets.corpus.reading.sources import drop_folder, parts_of, read_part, work_folder
 from vertical_assets.corpus.validity.diversity import diversity_figures
 from vertical_assets.corpus.validity.ids import repeated
 from vertical_assets.corpus.validity.rules import apply_rules
 from vertical_assets.spec import Clean, Source, VerticalSpec
 from vertical_assets.store import Table
 from vertical_assets.store.tables import TableWriter, grouped
+from vertical_assets.store.tombstones import FILE as TOMBSTONES
 from vertical_assets.store.tombstones import Tombstones
+from vertical_assets.store.tombstones import read as read_tombstones
 from vertical_assets.store.versions import Part
 
 __all__ = ["SKETCHES", "clean", "collect", "deduplicate", "distinct_texts", "sort_out"]
@@ -193,7 +196,10 @@ def deduplicate(
     dropped: TableWriter,
     sketched: TableWriter,
 ) -> None:
-    """CLEAN_DOCUMENTS -> DEDUP_DOCUMENTS and DUPLICATES; SKETCHES are kept for the next time."""
+    """CLEAN_DOCUMENTS -> DEDUP_DOCUMENTS and DUPLICATES; SKETCHES are kept for the next time.
+
+    Clusters keep the ids that they have in the previous version of `kept`.
+    """
     if spec.dedup.engine == "daft":
         found = clusters_on_daft(cleaned, spec)
     else:
@@ -204,21 +210,31 @@ def deduplicate(
                     for batch in sketches(part.batches(_SKETCHED), spec):
                         written.append(batch)
         found = cluster(sketched.staged.batches, spec)
+    former = kept.previous.read(["doc_id", "cluster_id"]) if kept.previous else None
+    gone = read_tombstones(drop_folder(spec.name) / TOMBSTONES)
+    clusters = clusters_of(found, former, pa.array([e.doc_id for e in gone.entries], pa.string()))
+    del former
     stays, first = found.stays, 0
     for part in cleaned.parts():
         mask = stays[first : first + part.rows]
+        heads = clusters.slice(first, part.rows).filter(pa.array(mask))
+        ids = found.doc_ids.slice(first, part.rows).filter(pa.array(mask))
         first += part.rows
-        key = key_of(part.digest, xxhash.xxh3_128_hexdigest(mask.tobytes()))
+        # Clusters that are named after another document; the rest follows from the mask.
+        named = heads.filter(pc.not_equal(heads, ids))
+        key = key_of(part.digest, xxhash.xxh3_128_hexdigest(mask.tobytes()), *named.to_pylist())
         if kept.reuse(key):
             continue
         with kept.part(key) as written:
-            place = 0
+            place = done = 0
             for batch in part.batches():
                 chosen = batch.filter(pa.array(mask[place : place + batch.num_rows]))
                 place += batch.num_rows
-                written.append(chosen.append_column("cluster_id", chosen["doc_id"]))
+                own = heads.slice(done, chosen.num_rows)
+                done += chosen.num_rows
+                written.append(chosen.append_column("cluster_id", own))
     with dropped.part("") as written:
-        for batch in found.table().to_batches():
+        for batch in found.table(clusters).to_batches():
             written.append(batch)
             written.figures.update(batch["method"].to_pylist())
 

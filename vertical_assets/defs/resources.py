@@ -1,15 +1,15 @@
 """Resources and the executor, each bound once for all verticals."""
 
-import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from vertical_assets.automation import LIGHT_MODULES, executor
+from vertical_assets.automation import by_weight
 from vertical_assets.labels.studio.automation import LabelStudioServer
 from vertical_assets.store.io_managers import StoreIOManager
+from vertical_assets.training.tracking import EXPERIMENT, tracking_uri
 
 
 @dg.resource(description="MLflow through dagster-mlflow; imported when a training asks for it.")
@@ -22,8 +22,7 @@ def mlflow(context: dg.InitResourceContext) -> Iterator[Any]:
         warnings.simplefilter("ignore", dg.BetaWarning)
         from dagster_mlflow import mlflow_tracking
 
-        uri = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///data/mlflow.db")
-        config = {"experiment_name": "vertical_assets", "mlflow_tracking_uri": uri}
+        config = {"experiment_name": EXPERIMENT, "mlflow_tracking_uri": tracking_uri()}
         yield from mlflow_tracking.resource_fn(context.replace_config(config))
 
 
@@ -35,6 +34,6 @@ def defs() -> dg.Definitions:
             "mlflow": mlflow,
             "label_studio": LabelStudioServer(),
         },
-        # For what is materialized by hand: a light step never waits for torch.
-        executor=executor(LIGHT_MODULES),
+        # For what the loop or people in the UI materialize.
+        executor=by_weight,
     )

@@ -1,23 +1,17 @@
 """Annotations: what people's files say about which item, checked against the standard (SPEC D7)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pyarrow as pa
 from upath import UPath
 
-from vertical_assets.corpus.reading.sources import (
-    Row,
-    SourceError,
-    document_id,
-    drop_folder,
-    files_of,
-    fingerprint,
-    read_file,
-)
+from vertical_assets.corpus.reading.sources import Row, document_id, drop_folder
 from vertical_assets.labels.anchoring import BreachError, ItemText
+from vertical_assets.labels.files import rows_of
 from vertical_assets.labels.standard import (
     is_one_span,
     overlap_reason,
@@ -25,7 +19,7 @@ from vertical_assets.labels.standard import (
     read_target,
 )
 from vertical_assets.labels.targets import COLUMN, Span, Target, overlapping, to_cell
-from vertical_assets.spec import Source, VerticalSpec
+from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import ANNOTATIONS, QUARANTINE
 from vertical_assets.store.tombstones import FILE as TOMBSTONES
 from vertical_assets.store.tombstones import read as read_tombstones
@@ -39,10 +33,16 @@ class Collected:
     rejected: pa.Table
     forgotten: int = 0  # rows about documents that somebody asked to forget
     joined: int = 0  # rows that are further spans of an annotation
+    read: int | None = None  # rows of the files; None where there are none
 
     @property
     def rows(self) -> int:
         return self.annotations.num_rows + self.joined + self.rejected.num_rows + self.forgotten
+
+    @property
+    def conserved(self) -> bool:
+        """Whether every row that was read is accounted for."""
+        return self.read in (None, self.rows)
 
 
 @dataclass
@@ -73,23 +73,52 @@ def texts_of(documents: pa.Table, spec: VerticalSpec) -> dict[str, ItemText]:
     }
 
 
-def label_files(spec: VerticalSpec) -> Source:
-    """The drop folder of annotations, as a source: the same readers serve both."""
-    return Source(
-        name="annotations", kind="user", licence="own", path=spec.annotation.path, format=None
+@dataclass(frozen=True)
+class Items:
+    """The documents that people may speak of, under all their names.
+
+    Attributes:
+        known: doc_ids of the corpus.
+        texts: of every item, where targets are spans.
+        kept: doc_id of a dropped duplicate -> the document that was kept.
+        gone: doc_ids that are to be forgotten.
+    """
+
+    known: frozenset[str]
+    texts: Mapping[str, ItemText]
+    kept: Mapping[str, str]
+    gone: frozenset[str]
+
+    def text(self, item: str, named: str) -> ItemText | None:
+        """An item's text, as whoever named it saw it: a duplicate's is much the same, not the
+        same.
+        """
+        found = self.texts.get(item)
+        return found and ItemText(found.text, found.changed or item != named)
+
+
+def items_of(spec: VerticalSpec, documents: pa.Table, duplicates: pa.Table) -> Items:
+    """The items of a vertical.
+
+    Args:
+        spec: section `task`.
+        documents: `needed_columns` of DEDUP_DOCUMENTS.
+        duplicates: DUPLICATES.
+    """
+    names = (duplicates[column].to_pylist() for column in ("dropped_id", "kept_id"))
+    tombstones = read_tombstones(drop_folder(spec.name) / TOMBSTONES)
+    return Items(
+        frozenset(documents["doc_id"].to_pylist()),
+        texts_of(documents, spec),
+        dict(zip(*names, strict=True)),
+        frozenset(entry.doc_id for entry in tombstones.entries),
     )
 
 
-def label_fingerprint(spec: VerticalSpec) -> str:
-    """Digest of the label files' names and bytes; "missing" where there are none."""
-    try:
-        return fingerprint(label_files(spec), drop_folder(spec.name))
-    except SourceError:
-        return "missing"
-
-
-def read_annotations(spec: VerticalSpec, documents: pa.Table, duplicates: pa.Table) -> Collected:
-    """Reads every file of `annotation.path`.
+def read_annotations(
+    spec: VerticalSpec, items: Items, files: Sequence[UPath], batch: str
+) -> Collected:
+    """Reads the files of one batch.
 
     A row names its item by `item_id` (a doc_id), or by `source` and `id` as the source had them.
     What was said about a dropped duplicate counts for the document that was kept. Rows that give
@@ -98,41 +127,30 @@ def read_annotations(spec: VerticalSpec, documents: pa.Table, duplicates: pa.Tab
 
     Args:
         spec: sections `annotation`, `task`, `clean`.
-        documents: `needed_columns` of DEDUP_DOCUMENTS; other items can't be labelled.
-        duplicates: DUPLICATES.
-
-    Raises:
-        SourceError: there is no file.
+        items: `items_of`; other items can't be labelled.
+        files: the batch's.
+        batch: its key.
     """
-    known = set(documents["doc_id"].to_pylist())
-    texts = texts_of(documents, spec)
-    kept = dict(
-        zip(duplicates["dropped_id"].to_pylist(), duplicates["kept_id"].to_pylist(), strict=True)
-    )
-    tombstones = read_tombstones(drop_folder(spec.name) / TOMBSTONES)
-    gone = {entry.doc_id for entry in tombstones.entries}
     judged: dict[tuple[str, str, str | None], _Judgement] = {}
-    bad, forgotten = [], 0
-    for file in files_of(label_files(spec), drop_folder(spec.name)):
-        for row in read_file(file, label_files(spec)):
-            named = _item_of(row.values)
-            if named in gone:
+    bad, forgotten, read = [], 0, 0
+    for file in files:
+        for row in rows_of(file, spec):
+            read += 1
+            named = item_named(row.values)
+            if named in items.gone:
                 forgotten += 1
                 continue
-            item, text = kept.get(named, named), None
-            if item in texts:
-                # A duplicate's text is much the same, not the same.
-                text = ItemText(texts[item].text, texts[item].changed or item != named)
+            item = items.kept.get(named, named)
             try:
-                _add(judged, item, item in known, text, file, row, spec)
+                _add(judged, item, named, items, batch, file, row, spec)
             except BreachError as breach:
-                bad.append(_rejected(item, file, row, breach))
+                bad.append(rejected(item, file, row, breach))
     good, joined = [], 0
     for judgement in judged.values():
         breach_ = _of_all_spans(judgement)
         if breach_ is not None:
             item = judgement.row["item_id"]
-            bad += [_rejected(item, file, row, breach_) for file, row in judgement.rows]
+            bad += [rejected(item, file, row, breach_) for file, row in judgement.rows]
             continue
         if judgement.by_span:
             judgement.row["spans"] = to_cell(tuple(judgement.spans), spec.task.kind)
@@ -143,6 +161,7 @@ def read_annotations(spec: VerticalSpec, documents: pa.Table, duplicates: pa.Tab
         pa.Table.from_pylist(bad, QUARANTINE),
         forgotten,
         joined,
+        read,
     )
 
 
@@ -170,19 +189,37 @@ def annotation(
         "question": asked,
         "characters": len(text.text) if text else None,
         "batch": batch,
-        "created_at": created_at,
+        "created_at": moment(created_at),
     }
 
 
-def _item_of(values: Mapping[str, Any]) -> str:
+def moment(said: Any) -> str | None:
+    """A time as ISO 8601 in UTC, so that times compare as texts; what is no time stays as it is."""
+    if said in (None, ""):
+        return None
+    try:
+        time = datetime.fromisoformat(str(said))
+    except ValueError:
+        return str(said)
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+
+
+def names_item(values: Mapping[str, Any]) -> bool:
+    """Whether a row says which item it speaks of."""
+    return any(values.get(name) not in (None, "") for name in ("item_id", "id"))
+
+
+def item_named(values: Mapping[str, Any]) -> str:
+    """The doc_id that a row of people's labels speaks of."""
     return values.get("item_id") or document_id(str(values.get("source")), str(values.get("id")))
 
 
 def _add(
     judged: dict[tuple[str, str, str | None], _Judgement],
     item: str,
-    known: bool,
-    text: ItemText | None,
+    named: str,
+    items: Items,
+    batch: str,
     file: UPath,
     row: Row,
     spec: VerticalSpec,
@@ -192,10 +229,11 @@ def _add(
     annotator = str(values.get("annotator_id") or "")
     if row.rule is not None:
         raise BreachError(row.rule, "row", str(row.reason))
-    if not known:
+    if item not in items.known:
         raise BreachError("unknown_item", "row", "no document has this id")
     if not annotator:
         raise BreachError("missing_annotator", "row", "annotator_id is empty")
+    text = items.text(item, named)
     asks = spec.task.kind == "question_answering"
     question = read_question(values, spec) if asks else None
     by_span = spec.task.has_spans and is_one_span(values)
@@ -216,7 +254,7 @@ def _add(
             spec,
             annotator=annotator,
             kind=values.get("annotator_kind") or "human",
-            batch=file.name,
+            batch=batch,
             question=question,
             text=text,
             created_at=values.get("created_at"),
@@ -241,7 +279,8 @@ def _of_all_spans(judgement: _Judgement) -> BreachError | None:
     return BreachError("overlapping_spans", "spans", overlap_reason(*clash)) if clash else None
 
 
-def _rejected(item: str, file: UPath, row: Row, breach: BreachError) -> dict[str, Any]:
+def rejected(item: str, file: UPath, row: Row, breach: BreachError) -> dict[str, Any]:
+    """A row of QUARANTINE: what breaks the label standard, and where it stands."""
     values = dict(row.values)
     return {
         "doc_id": str(item),

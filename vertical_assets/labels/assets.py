@@ -25,8 +25,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         studio.build_label_standard(spec, STAGE),
         *batches.build_assets(spec, STAGE),
         *adjudication.build_assets(spec, STAGE),
-        gold.build_labeled_set(spec, STAGE),
-        gold.build_contamination(spec, STAGE),
+        *gold.build_assets(spec, STAGE),
         *tasks.build_assets(spec, STAGE),
         *monthly.build_assets(spec, STAGE),
     ]

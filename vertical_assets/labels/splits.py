@@ -1,4 +1,9 @@
-"""Splits: decided by a hash of what belongs together, and checked for leakage."""
+"""Splits: decided by a hash of what belongs together, and checked for leakage.
+
+A cluster of duplicates keeps its id when another document comes to stand for it
+(`corpus.dedup.founders`), so that an item, and what takes its place, stays in its split as the
+corpus grows; whatever else asks for a document's split (pretraining, features) is told the same.
+"""
 
 import json
 from dataclasses import dataclass, field

@@ -1,11 +1,13 @@
-"""Assets of the release: quantized_artifact, prelabels."""
+"""Assets of the release: quantized_artifact -> release -> prelabels."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
 
 from vertical_assets.release.prelabels import assets as prelabels
+from vertical_assets.release.promotion.assets import build_assets as build_release
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import gate_checks, markdown_table, stored
@@ -13,9 +15,15 @@ from vertical_assets.store.io_managers import gate_checks, markdown_table, store
 STAGE, VERSION = "release", "2"
 
 
-def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
-    """The release assets of one vertical; none of a generation vertical, whose decoder is used as
-    `finetuned_ckpt`.
+def build_assets(
+    spec: VerticalSpec, above: Sequence[dg.AssetsDefinition | dg.AssetSpec] = ()
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """The release assets of one vertical; none of a generation vertical, whose graph ends at
+    `eval_report` and whose decoder is used as `finetuned_ckpt`.
+
+    Args:
+        spec: the vertical.
+        above: the assets of the earlier stages, whose recorded gates a release depends on.
     """
     if spec.task.kind == "generation":
         return []
@@ -120,4 +128,8 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             },
         )
 
-    return [quantized_artifact, *prelabels.build_assets(spec, STAGE)]
+    return [
+        quantized_artifact,
+        *build_release(spec, STAGE, [*above, quantized_artifact]),
+        *prelabels.build_assets(spec, STAGE),
+    ]

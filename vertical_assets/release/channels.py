@@ -1,7 +1,8 @@
 """Releases and channels: immutable directories, and which of them is served (SPEC O3, E7).
 
     <root>/<vertical>/releases/<digest>/       artifact/ and what is said of it; never changed
-    <root>/<vertical>/releases/channels.json   champion, challenger, its share, withdrawn, history
+    <root>/<vertical>/releases/channels.json   champion, challenger, its share, what waits, what was
+                                               refused or withdrawn, history
 
 A release is named by its artifact's content. Light: a rollback loads no model library.
 """
@@ -37,6 +38,8 @@ class Channels:
         challenger: digest of the release that is compared with it on live requests.
         split: share of requests that the challenger answers (E7).
         withdrawn: releases that were rolled back from; only a person brings one back.
+        pending: digest of the release that waits for a person's approval.
+        refused: releases, or artifacts that never became one, that were refused.
         history: what changed, oldest first: `at` (ISO 8601, UTC), `channel`, `release`, `was`,
             `reason`.
     """
@@ -46,6 +49,29 @@ class Channels:
     split: float = 0.5
     withdrawn: tuple[str, ...] = ()
     history: tuple[dict[str, Any], ...] = ()
+    pending: str | None = None
+    refused: tuple[str, ...] = ()
+
+    def role(self, release: str) -> str | None:
+        """champion | challenger | pending | refused | withdrawn; None of a former one."""
+        for name in ("champion", "challenger", "pending"):
+            if getattr(self, name) == release:
+                return name
+        if release in self.withdrawn:
+            return "withdrawn"
+        return "refused" if release in self.refused else None
+
+    def replaced_by(self, release: str) -> str | None:
+        """The champion that a release is compared with: the present one; of the present one
+        itself, the one whose place it took, unless that was withdrawn.
+        """
+        if self.champion != release:
+            return self.champion
+        for change in reversed(self.history):
+            if (change["channel"], change["release"]) == ("champion", release):
+                was = change["was"]
+                return None if was in self.withdrawn else was
+        return None
 
 
 def releases_folder(root: UPath, vertical: str) -> UPath:
@@ -59,13 +85,14 @@ def read_channels(folder: UPath) -> Channels:
         found = json.loads((folder / CHANNELS).read_text())
     except FileNotFoundError:
         return Channels()
-    return Channels(
-        **{**found, "withdrawn": tuple(found["withdrawn"]), "history": tuple(found["history"])}
-    )
+    lists = ("withdrawn", "history", "refused")
+    return Channels(**{**found, **{name: tuple(found.get(name, ())) for name in lists}})
 
 
-def store_release(root: UPath, vertical: str, artifact: Path, files: Mapping[str, str]) -> str:
-    """Stores an artifact and texts beside it (path -> content) as a release; returns its digest.
+def store_release(
+    root: UPath, vertical: str, artifact: Path, files: Mapping[str, str | bytes]
+) -> str:
+    """Stores an artifact and files beside it (path -> content) as a release; returns its digest.
 
     It appears whole. One that is there already stays as it is.
     """
@@ -75,9 +102,10 @@ def store_release(root: UPath, vertical: str, artifact: Path, files: Mapping[str
     whole = new_staging(root)
     folder.mkdir(parents=True, exist_ok=True)
     staged.path.fs.mv(staged.path.path, (whole / ARTIFACT).path, recursive=True)
-    for name, text in files.items():
+    for name, content in files.items():
         (whole / name).parent.mkdir(parents=True, exist_ok=True)
-        (whole / name).write_text(text, encoding="utf-8")
+        data = content.encode() if isinstance(content, str) else content
+        (whole / name).write_bytes(data)
     with atomic.locked(folder):
         if final.exists():
             whole.fs.rm(whole.path, recursive=True)
@@ -91,13 +119,16 @@ def store_release(root: UPath, vertical: str, artifact: Path, files: Mapping[str
 def set_channel(
     folder: UPath, channel: str, release: str, reason: str, split: float | None = None
 ) -> Channels:
-    """Puts a release into `champion` or `challenger`; a new champion leaves no challenger.
+    """Puts a release into `champion`, `challenger` or `pending`; a new champion leaves no
+    challenger. Where it is already, nothing changes.
 
     Raises:
         ReleaseError: the release is not there, or was withdrawn.
     """
-    if channel not in ("champion", "challenger"):
-        raise ValueError(f"there is no channel {channel!r}; use 'champion' or 'challenger'")
+    if channel not in ("champion", "challenger", "pending"):
+        raise ValueError(
+            f"there is no channel {channel!r}; use 'champion', 'challenger' or 'pending'"
+        )
     with atomic.locked(folder):
         before = read_channels(folder)
         _present(folder, release)
@@ -109,13 +140,37 @@ def set_channel(
         was = getattr(before, channel)
         if was == release:
             return before
+        after = replace(_without(before, release), **{channel: release})
         if channel == "champion":
-            after = replace(before, champion=release, challenger=None)
-        else:
-            after = replace(before, challenger=release)
+            after = replace(after, challenger=None)
         if split is not None:
             after = replace(after, split=split)
         return _write(folder, after, channel, release, was, reason)
+
+
+def refuse(folder: UPath, release: str, reason: str) -> Channels:
+    """Records that a candidate was refused; one that waits or is compared no longer is. A champion
+    stays until `rollback`. One that was refused already changes nothing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic.locked(folder):
+        before = read_channels(folder)
+        role = before.role(release)
+        if role in ("champion", "refused", "withdrawn"):
+            return before
+        after = _without(before, release)
+        after = replace(after, refused=(*after.refused, release))
+        return _write(folder, after, "refused", release, role, reason)
+
+
+def _without(channels: Channels, release: str) -> Channels:
+    """The channels as if a release had never waited, been compared or been refused."""
+    return replace(
+        channels,
+        challenger=None if channels.challenger == release else channels.challenger,
+        pending=None if channels.pending == release else channels.pending,
+        refused=tuple(each for each in channels.refused if each != release),
+    )
 
 
 def rollback(folder: UPath, to: str | None = None, reason: str = "rollback") -> Channels:
@@ -136,7 +191,7 @@ def rollback(folder: UPath, to: str | None = None, reason: str = "rollback") -> 
 
     with atomic.locked(folder):
         before = read_channels(folder)
-        target = _named(folder, to) if to else _former(before)
+        target = named(folder, to) if to else _former(before)
         if target == before.champion:
             raise ReleaseError(f"release {target} is the champion already; nothing was changed")
         try:
@@ -144,7 +199,8 @@ def rollback(folder: UPath, to: str | None = None, reason: str = "rollback") -> 
         except DamagedArtifactError as error:
             raise ReleaseError(f"{error}; nothing was changed") from error
         gone = {*before.withdrawn, *([before.champion] if before.champion else [])} - {target}
-        after = replace(before, champion=target, challenger=None, withdrawn=tuple(sorted(gone)))
+        after = replace(_without(before, target), champion=target, challenger=None)
+        after = replace(after, withdrawn=tuple(sorted(gone)))
         return _write(folder, after, "champion", target, before.champion, reason)
 
 
@@ -179,7 +235,12 @@ def _former(channels: Channels) -> str:
     raise ReleaseError("there is no former champion to go back to; name one with --to")
 
 
-def _named(folder: UPath, start: str) -> str:
+def named(folder: UPath, start: str) -> str:
+    """The one release whose digest begins so.
+
+    Raises:
+        ReleaseError: there is none, or there are several.
+    """
     found = [digest for digest in released(folder) if digest.startswith(start)]
     if len(found) != 1:
         raise ReleaseError(

@@ -93,7 +93,7 @@ def open_network(checkpoint: Path, spec: VerticalSpec, out: Path) -> Exported:
     Raises:
         QuantizationError: the checkpoint lacks a feature that its modules read.
     """
-    from vertical_assets.training.answering import is_vertical
+    from vertical_assets.training.modules.model import is_vertical
 
     shutil.copyfile(checkpoint / TOKENIZER, out / TOKENIZER)
     cascade.copy(checkpoint, out)

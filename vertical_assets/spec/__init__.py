@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from vertical_assets.spec.automation import Automate
 from vertical_assets.spec.compute import Privacy, Processes, Range, Search
 from vertical_assets.spec.corpus import (
     Clean,
@@ -26,20 +27,22 @@ from vertical_assets.spec.generation import Generate, Instruct, Lora, Pairs
 from vertical_assets.spec.labels import (
     Agreement,
     Annotation,
+    Level,
     Simulate,
     Split,
     Task,
     TaskKind,
 )
 from vertical_assets.spec.modules import FEATURES, check_fit
-from vertical_assets.spec.release import Quantize
+from vertical_assets.spec.release import Promote, Quantize
 from vertical_assets.spec.section import Name, Strict
 from vertical_assets.spec.tasks import Review, Rule, Tasks
-from vertical_assets.spec.training import Finetune, Model, Pretrain
+from vertical_assets.spec.training import Finetune, Model, Pretrain, WarmStart
 
 __all__ = [
     "Agreement",
     "Annotation",
+    "Automate",
     "Clean",
     "Dedup",
     "Deidentify",
@@ -48,12 +51,14 @@ __all__ = [
     "Finetune",
     "Generate",
     "Instruct",
+    "Level",
     "Lora",
     "Model",
     "Pairs",
     "Pretrain",
     "Privacy",
     "Processes",
+    "Promote",
     "Quantize",
     "Range",
     "Review",
@@ -68,6 +73,7 @@ __all__ = [
     "TaskKind",
     "Tasks",
     "VerticalSpec",
+    "WarmStart",
 ]
 
 
@@ -99,6 +105,7 @@ _FOR_ENCODERS = (
     "evaluate.errors",
     "evaluate.robustness",
     "quantize",
+    "promote",
     "pretrain.mask",
     "pretrain.freeze_layers",
     "pretrain.head_factor",
@@ -106,6 +113,7 @@ _FOR_ENCODERS = (
     "finetune.head_factor",
     "finetune.class_weights",
     "finetune.per_group",
+    "finetune.warm_start",
 )
 
 
@@ -137,7 +145,9 @@ class VerticalSpec(Strict):
     instruct: Instruct = Instruct()
     generate: Generate = Generate()
     evaluate: Evaluate = Evaluate()
+    automate: Automate = Automate()
     quantize: Quantize = Quantize()
+    promote: Promote = Promote()
 
     @field_validator("sources")
     @classmethod

@@ -13,6 +13,7 @@ from vertical_assets.spec.tasks import Review, Tasks
 TaskKind = Literal[
     "classification", "multi_label", "entities", "question_answering", "regression", "generation"
 ]
+Level = Literal["nominal", "ordinal", "interval", "ratio"]
 ANSWER = "answer"  # the one type of span in question answering
 SENTIMENT = "sentiment"  # short for a classification by polarity
 POLARITIES = {
@@ -75,6 +76,24 @@ class Task(Strict):
         "tenth of `range`, or of the spread of all values.",
     )
 
+    level: Level | None = Field(
+        default=None,
+        description="Level of measurement (Stevens 1946) at which annotators agree (D8). "
+        "Classification: nominal (the default), ordinal by the order of `labels`, interval or "
+        "ratio where the labels are numbers. Regression: ordinal, interval (the default) or ratio.",
+    )
+    aggregation: Literal["majority", "dawid_skene", "mace"] = Field(
+        default="majority",
+        description="What several annotators' labels come to (D8). Classification: the most votes, "
+        "or the likeliest label by how reliable each annotator is: Dawid and Skene 1979, MACE "
+        "(Hovy et al. 2013).",
+    )
+    min_confidence: Fraction | None = Field(
+        default=None,
+        description="Items whose gold is less sure than this are disputed. Default: only those on "
+        "which the annotators are split.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _sentiment_is_classification(cls, given: Any) -> Any:
@@ -116,7 +135,50 @@ class Task(Strict):
                     f"'task.{field}' belongs to kind {' or '.join(kinds)}, the task is "
                     f"{self.kind}; remove it"
                 )
+        if self.aggregation != "majority" and self.kind != "classification":
+            raise ValueError(
+                f"'task.aggregation: {self.aggregation}' belongs to kind classification, the task "
+                f"is {self.kind}; remove it"
+            )
         return self
+
+    @model_validator(mode="after")
+    def _level_fits_the_kind(self) -> Self:
+        levels: dict[str, tuple[Level, ...]] = {
+            "classification": ("nominal", "ordinal", "interval", "ratio"),
+            "regression": ("ordinal", "interval", "ratio"),
+        }
+        allowed = levels.get(self.kind, ("nominal",))
+        if self.level is not None and self.level not in allowed:
+            raise ValueError(
+                f"'task.level: {self.level}' can't serve a {self.kind} task; use "
+                f"{' or '.join(allowed)}"
+            )
+        if self.level not in ("interval", "ratio"):
+            return self
+        lowest = 0.0 if self.range is None else self.range[0]
+        if self.kind == "classification":
+            try:
+                lowest = min(float(label) for label in self.labels)
+            except ValueError:
+                raise ValueError(
+                    f"'task.level: {self.level}' measures distances, but not every label is a "
+                    "number; use ordinal, which goes by the order of 'task.labels'"
+                ) from None
+        if self.level == "ratio" and (
+            lowest < 0 or (self.kind == "regression" and self.range is None)
+        ):
+            where = "labels" if self.kind == "classification" else "range"
+            raise ValueError(
+                "'task.level: ratio' needs a true zero and nothing below it; let 'task."
+                f"{where}' start at 0 or above, or use interval"
+            )
+        return self
+
+    @property
+    def measured(self) -> Level:
+        """Level of measurement; the kind's own where `level` is not set."""
+        return self.level or ("interval" if self.kind == "regression" else "nominal")
 
     @property
     def definitions(self) -> dict[str, Label]:
@@ -160,11 +222,12 @@ class Simulate(Strict):
 
 
 class Annotation(Strict):
-    """Who labels: files dropped by people, simulated annotators, or the sources themselves."""
+    """Who labels: people by files, simulated annotators, both; or the sources themselves."""
 
     path: str | None = Field(
-        default=None,
-        description="JSON-lines files of annotations, relative to `data/<vertical>/`.",
+        default="annotations/*",
+        description="Files of people's labels, relative to `data/<vertical>/`; one file is one "
+        "batch. null for none.",
     )
     simulate: Simulate | None = None
     pairs: Pairs | None = Field(default=None, description="Generation: prompts of the sources.")
@@ -183,12 +246,25 @@ class Annotation(Strict):
             )
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _pairs_need_no_files(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("pairs") is not None:
+            return {"path": None, **given}
+        return given
+
     @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if [self.path, self.simulate, self.pairs].count(None) != 2:
+    def _some_origin(self) -> Self:
+        people = [self.path, self.simulate]
+        if self.pairs is not None and people != [None, None]:
             raise ValueError(
-                "annotation needs exactly one of 'path' (files of people's labels), "
-                "'simulate' (labels made from gold) and 'pairs' (for generation); keep one"
+                "annotation.pairs (for generation) has the sources' own answers, which nobody "
+                "labels; remove 'path' and 'simulate', or 'pairs'"
+            )
+        if [*people, self.pairs] == [None, None, None]:
+            raise ValueError(
+                "annotation has no labels: give 'path' (files of people's labels), 'simulate' "
+                "(labels made from gold), both, or 'pairs' (for generation)"
             )
         return self
 
@@ -200,6 +276,16 @@ class Agreement(Strict):
         default=0.85, description="Least Krippendorff's alpha (D8)."
     )
     bootstrap: Positive = Field(default=500, description="Rounds for the 95 % interval.")
+    overlap: Fraction = Field(
+        default=0.1,
+        description="Least share of a batch's items that two annotators labelled (D8: 10 % are "
+        "cross-checked); with less, alpha says nothing of the batch.",
+    )
+    decisions: str = Field(
+        default="adjudication/decisions*",
+        description="Files of people's decisions on disputed items, relative to "
+        "`data/<vertical>/`.",
+    )
 
 
 class Split(Strict):

@@ -55,3 +55,35 @@ class Quantize(Strict):
         if len(set(forms)) < len(forms):
             raise ValueError("quantize.forms names a form twice; remove one")
         return forms
+
+
+# Gates that only warn in their reports, and blocking ones that are a matter of judgement.
+Warns = Literal["argmax_agreement", "f1_excellent", "fgsm_drop", "noise_drop", "size_ratio"]
+Waivable = Literal["beats_baseline", "worst_slice"]
+
+
+class Promote(Strict):
+    """When a new model takes the place of the one that answers (SPEC O3)."""
+
+    min_gain: float = Field(
+        default=0.03,
+        ge=0.0,
+        description="The main metric has to be better by more than this share of the champion's.",
+    )
+    significance: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        default=0.05,
+        description="Largest p of the gain by the paired bootstrap; 1 asks for no significance.",
+    )
+    gates: tuple[Warns, ...] = Field(
+        default=(),
+        description="Gates that warn in their reports and still have to hold for a release.",
+    )
+    waived: tuple[Waivable, ...] = Field(
+        default=(),
+        description="Blocking gates that a release does not depend on here; they are still judged, "
+        "and shown on the card.",
+    )
+    approval: Literal["none", "required"] = Field(
+        default="none",
+        description="required: a person decides, by `vertical-assets approve` or approvals.jsonl.",
+    )

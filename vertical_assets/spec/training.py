@@ -264,6 +264,28 @@ class Pretrain(Loop):
     held_out: Fraction = Field(default=0.02, description="Documents kept for the loss check.")
 
 
+class WarmStart(Strict):
+    """Training goes on from the last checkpoint where only labels came (SPEC T12, C5)."""
+
+    epochs: Positive = 1
+    replay: Fraction = Field(
+        default=0.5, description="Share of the items known before that are learnt again."
+    )
+    learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5, description="Learning rate, as multiple of a cold start's."
+    )
+    max_drop: Annotated[float, Field(ge=0)] = Field(
+        default=0.01,
+        description="Most that the score may fall on validation items known before; of a "
+        "regression, most that the error may rise, as share of it.",
+    )
+    on_drop: Literal["warn", "block"] = Field(
+        default="warn",
+        description="What a greater fall does: the release weighs the scores anyway, and a small "
+        "validation set moves by more than this when one item changes.",
+    )
+
+
 class Finetune(Loop):
     """Training of the classifier (SPEC T6-T9, M11-M13)."""
 
@@ -278,6 +300,9 @@ class Finetune(Loop):
         description="Most items of a group (see split.group) in an epoch; each epoch draws others.",
     )
     patience: Positive = Field(default=5, description="Epochs without gain (M13).")
+    warm_start: WarmStart | None = Field(
+        default=None, description="How training goes on when labels come; null: always from new."
+    )
     privacy: Privacy | None = Field(
         default=None, description="Differential privacy of the items learnt from (X1)."
     )
@@ -290,6 +315,11 @@ class Finetune(Loop):
             raise ValueError(
                 "finetune.privacy needs frozen embeddings (an own gradient of the whole vocabulary "
                 "for each item would not fit in memory); set finetune.freeze_layers to 1 or more"
+            )
+        if self.warm_start is not None:
+            raise ValueError(
+                "finetune.privacy counts what one training reveals, and warm_start adds trainings "
+                "to trainings; remove one of the two"
             )
         if self.class_weights != "none" or self.per_group is not None:
             raise ValueError(

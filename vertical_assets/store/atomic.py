@@ -64,3 +64,17 @@ def locked(folder: UPath, *, shared: bool = False) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def is_locked(folder: UPath) -> bool:
+    """Whether some process of this machine holds the lock of a folder."""
+    if not is_local(folder) or not folder.is_dir():
+        return False
+    handle = os.open(folder.path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

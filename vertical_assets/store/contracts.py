@@ -99,13 +99,17 @@ CONTAMINATION = pa.schema(
 DEDUP_DOCUMENTS = pa.schema(
     [
         *CLEAN_DOCUMENTS,
-        _field("cluster_id", pa.string(), "Duplicate cluster; the kept document's id"),
+        _field(
+            "cluster_id",
+            pa.string(),
+            "Duplicate cluster: id of the document that first stood for it",
+        ),
     ]
 )
 
 DUPLICATES = pa.schema(
     [
-        _field("cluster_id", pa.string(), "The cluster; equal to `kept_id`"),
+        _field("cluster_id", pa.string(), "The cluster, as in dedup_corpus"),
         _field("kept_id", pa.string(), "Document that stays"),
         _field("dropped_id", pa.string(), "Document that is dropped"),
         _field("method", pa.string(), "exact | near"),
@@ -123,20 +127,37 @@ ANNOTATIONS = pa.schema(
         *_targets("", "What was said"),
         _field("question", pa.string(), "What was asked (question_answering)", nullable=True),
         _field("characters", pa.int32(), "Length of the text that spans are in", nullable=True),
-        _field("batch", pa.string(), "File or simulation it came with"),
+        _field("batch", pa.string(), "Batch it came with; the partition"),
         _field("created_at", pa.string(), "When, ISO 8601, where known", nullable=True),
     ]
 )
 
 AGREEMENT = pa.schema(
     [
-        _field("scope", pa.string(), "overall | class | pair | annotator"),
-        _field("name", pa.string(), "Class, pair or annotator"),
-        _field("statistic", pa.string(), "alpha | percent | span_f1"),
-        _field("value", pa.float64(), "The statistic; alpha at most 1", nullable=True),
+        _field("scope", pa.string(), "overall | batch | class | pair | annotator"),
+        _field("name", pa.string(), "Batch, class, pair of annotators `a | b`, or annotator"),
+        _field(
+            "statistic",
+            pa.string(),
+            "alpha (Krippendorff) | ac1 | ac2 (Gwet) | percent (equal pairs) | span_f1",
+        ),
+        _field("value", pa.float64(), "At most 1; null: no item has two labels", nullable=True),
         _field("low", pa.float64(), "Lower end of the 95 % bootstrap interval", nullable=True),
         _field("high", pa.float64(), "Upper end of the 95 % bootstrap interval", nullable=True),
-        _field("items", pa.int64(), "Items with at least two labels"),
+        _field("items", pa.int64(), "Items with labels of at least two annotators"),
+    ]
+)
+
+ANNOTATOR_QUALITY = pa.schema(
+    [
+        _field("annotator_id", pa.string(), "Who"),
+        _field("annotations", pa.int64(), "How many items they labelled"),
+        _field("accuracy", pa.float64(), "Expected share of right labels (Dawid and Skene 1979)"),
+        _field(
+            "confusion",
+            pa.list_(pa.list_(pa.float64())),
+            "Probability of what they say, by the true label; in the label standard's order",
+        ),
     ]
 )
 
@@ -148,9 +169,13 @@ LABELED = pa.schema(
         _field("label", pa.string(), "Gold label; of a question, its type", nullable=True),
         *_targets("", "Gold"),
         _field("question", pa.string(), "What is asked (question_answering)", nullable=True),
-        _field("confidence", pa.float64(), "Share of the annotators who agree with it"),
+        _field(
+            "confidence",
+            pa.float64(),
+            "Share of the annotators who agree with it; its probability (dawid_skene, mace)",
+        ),
         _field("n_annotators", pa.int64(), "How many labelled the item"),
-        _field("method", pa.string(), "majority | median"),
+        _field("method", pa.string(), "majority | median | adjudicated | dawid_skene | mace"),
         _field("split", pa.string(), "train | validation | test"),
         _field("cluster_id", pa.string(), "What decided the split: duplicate cluster or group"),
     ]
@@ -184,6 +209,53 @@ ADJUDICATION = pa.schema(
         _field("task", pa.string(), "Label standard"),
         _field("question", pa.string(), "What is asked (question_answering)", nullable=True),
         _field("votes", pa.string(), "What was said -> number of annotators, as JSON"),
+        _field("confidence", pa.float64(), "Of what most say"),
+        _field("dispute", pa.string(), "refused (by the gate) | split: why a person has to decide"),
+        _field("batches", pa.string(), "Batches that speak of it, by comma"),
+    ]
+)
+
+DECISIONS = pa.schema(
+    [
+        _field("item_id", pa.string(), "The document's doc_id"),
+        _field("task", pa.string(), "Label standard"),
+        _field("label", pa.string(), "Decided label; of a question, its type", nullable=True),
+        *_targets("", "Decided"),
+        _field("question", pa.string(), "What is asked (question_answering)", nullable=True),
+        _field("decided_by", pa.string(), "Who decided"),
+        _field("decided_at", pa.string(), "When, ISO 8601"),
+        _field("reason", pa.string(), "Why"),
+        _field("stands", pa.bool_(), "False where a later decision took its place"),
+        _field("origin", pa.string(), "File and line"),
+    ]
+)
+
+BATCH_VERDICTS = pa.schema(
+    [
+        _field("batch", pa.string(), "The batch"),
+        _field("verdict", pa.string(), "accepted | adjudicated | refused"),
+        _field("alpha", pa.float64(), "Krippendorff's alpha (D8)", nullable=True),
+        _field("low", pa.float64(), "Lower end of its 95 % interval", nullable=True),
+        _field("high", pa.float64(), "Upper end of its 95 % interval", nullable=True),
+        _field("items", pa.int64(), "Items that the batch speaks of"),
+        _field("compared", pa.int64(), "Of these, items that two annotators labelled"),
+        _field("annotators", pa.int64(), "Who speaks in it"),
+        _field("replaced", pa.int64(), "Statements that a later one took the place of"),
+        _field("disputed", pa.int64(), "Items that no two annotators say the same of, all alike"),
+        _field("decided", pa.int64(), "Of these, items that a person decided"),
+        _field("first_seen", pa.string(), "Earliest created_at in it, where known", nullable=True),
+        _field("reason", pa.string(), "The verdict in words"),
+    ]
+)
+
+LABEL_ERRORS = pa.schema(
+    [
+        _field("item_id", pa.string(), "The training item"),
+        _field("text", pa.string(), "Its text"),
+        _field("label", pa.string(), "Its gold label, or labels as JSON"),
+        _field("proposed", pa.string(), "What the other items make likely, in the same form"),
+        _field("quality", pa.float64(), "Out-of-fold probability of the gold label"),
+        _field("confidence", pa.float64(), "Confidence of the gold label"),
     ]
 )
 
@@ -382,6 +454,20 @@ ROBUSTNESS = pa.schema(
         _field("drop_high", pa.float64(), "Upper end of its paired 95 % interval", nullable=True),
         _field("items", pa.int64(), "Items of the sample"),
         _field("note", pa.string(), "Why it is not measured", nullable=True),
+    ]
+)
+
+RELEASE_DECISION = pa.schema(
+    [
+        _field("release", pa.string(), "Digest of the candidate's artifact"),
+        _field("outcome", pa.string(), "champion | challenger | pending | refused"),
+        _field("subject", pa.string(), "What was judged: an asset, the champion, a person"),
+        _field("gate", pa.string(), "What it was judged by"),
+        _field("passed", pa.bool_(), "The verdict"),
+        _field("blocking", pa.bool_(), "Whether no model is released without it"),
+        _field("value", pa.float64(), "What was measured", nullable=True),
+        _field("bar", pa.float64(), "What it was measured by", nullable=True),
+        _field("why", pa.string(), "In words, with the figures"),
     ]
 )
 

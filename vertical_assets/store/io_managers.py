@@ -13,7 +13,9 @@ from upath import UPath
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.gates import Gate
+from vertical_assets.store.markdown import markdown_table as markdown_table
 from vertical_assets.store.versions import (
+    POINTER,
     Directory,
     Staged,
     Table,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 # Tag of an asset: the input that it can't do without; where others can't be made, it still is.
 NEEDS = "vertical_assets/needs"
+DATA_VERSION_TAG = "dagster/data_version"
+GROWING = "growing"  # metadata of an input: its partitions come and go
 ALL_FILES = "all"  # the partition of watched files that are not parted
 
 
@@ -59,9 +63,20 @@ class StoreIOManager(dg.UPathIOManager):
             return Directory(local_directory(version))
         return Table((version,))
 
+    def load_input(self, context: dg.InputContext) -> Table | Directory:
+        """As its base, but no partition at all is an empty handle."""
+        if context.has_asset_partitions and not context.asset_partition_keys:
+            return Table(())
+        return super().load_input(context)
+
     def load_partitions(self, context: dg.InputContext) -> Table:
-        """All partitions as one table, in the order of their keys."""
+        """All partitions as one table: of a fixed set in its order, of a growing one (where those
+        that are not materialized yet are left out) by their keys.
+        """
         paths = self._get_paths_for_partitions(context)
+        if context.definition_metadata.get(GROWING):
+            stored = [paths[key] for key in sorted(paths) if (paths[key] / POINTER).exists()]
+            return Table(tuple(map(current, stored)))
         return Table(tuple(current(paths[key]) for key in context.asset_partition_keys))
 
 
@@ -191,19 +206,21 @@ def gate_checks(
     ]
 
 
-def markdown_table(rows: Sequence[Mapping[str, Any]], cell: int = 60) -> str:
-    """Rows as a Markdown table; long cells are cut."""
-    if not rows:
-        return "no rows"
-
-    def show(value: Any) -> str:
-        text = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-        text = " ".join(text.split()).replace("|", "\\|")
-        return text if len(text) <= cell else f"{text[: cell - 1]}…"
-
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
-    lines += ["| " + " | ".join(map(show, row.values())) + " |" for row in rows]
-    return "\n".join(lines)
+def recorded_failures(
+    instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey]
+) -> dict[dg.AssetCheckKey, str]:
+    """Checks whose latest recorded verdict is a failure as an error, with the reason in words."""
+    wanted, found = sorted(checks, key=str), dict[dg.AssetCheckKey, str]()
+    records = instance.event_log_storage.get_asset_check_summary_records(wanted) if wanted else {}
+    for key in wanted:
+        record = records[key].last_completed_check_execution_record
+        event = record.event.dagster_event if record and record.event else None
+        if event is None:
+            continue
+        evaluation = event.asset_check_evaluation_data
+        if not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
+            found[key] = evaluation.description or ""
+    return found
 
 
 def counts_table(counts: Mapping[str, int], *names: str) -> dg.MarkdownMetadataValue:

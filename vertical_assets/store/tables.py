@@ -154,6 +154,7 @@ class TableWriter:
         sensitive: bool = False,
     ) -> None:
         self.schema, self.parts, self.made, self.sensitive = schema, list[Part](), 0, sensitive
+        self.previous = previous
         self._staging, self._preview = new_staging(root), list[dict[str, Any]]()
         self._encryption, self._known = None, dict[str, Part]()
         older = previous.paths[0] if previous else None

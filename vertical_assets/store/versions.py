@@ -212,6 +212,29 @@ def current(entry: UPath) -> UPath:
     return entry / version
 
 
+def current_versions(asset: UPath, partitions: Sequence[str]) -> dict[str, str]:
+    """Partition -> its current version, of those that are stored."""
+    found = {}
+    for partition in partitions:
+        try:
+            found[partition] = current(asset / partition).name
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def withdraw(root: UPath, entry: UPath) -> None:
+    """Removes all that is stored under `entry`; it is out of sight at once, whole."""
+    if not entry.exists():
+        return
+    aside = new_staging(root) / entry.name
+    if is_local(entry):
+        Path(entry.path).rename(aside.path)
+    else:
+        entry.fs.mv(entry.path, aside.path, recursive=True)
+    _remove(aside.parent)
+
+
 def sweep(root: UPath) -> None:
     """Removes what killed processes left in staging. Call it only while nothing runs."""
     if (root / STAGING).exists():

@@ -1,6 +1,5 @@
 """What a fine-tuned checkpoint says of texts, for every kind of task."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -24,7 +23,7 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.classification import predict_probabilities
 from vertical_assets.training.finetuning import model_inputs, unpadded
 from vertical_assets.training.modules.data import Inputs, VectorSource, inputs_of
-from vertical_assets.training.modules.model import MODEL_TYPE, VerticalModel
+from vertical_assets.training.modules.model import VerticalModel, is_vertical
 from vertical_assets.training.predictions import predictions_of, predictions_table
 
 FEATURES = "features"  # folder of a checkpoint: the features that its modules read
@@ -48,11 +47,6 @@ def keep_features(checkpoint: Path, directories: Mapping[str, Path]) -> None:
     """Copies what the modules read into the checkpoint, so that it answers by itself."""
     for name, directory in directories.items():
         shutil.copytree(directory, checkpoint / FEATURES / name)
-
-
-def is_vertical(checkpoint: Path) -> bool:
-    """Whether a checkpoint is a VerticalModel; else it is transformers' own classifier."""
-    return bool(json.loads((checkpoint / "config.json").read_text())["model_type"] == MODEL_TYPE)
 
 
 def predict(

@@ -5,19 +5,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from upath import UPath
 
-from vertical_assets.spec import VerticalSpec
+from vertical_assets.spec import VerticalSpec, WarmStart
 from vertical_assets.spec.modules import FEATURES, ModuleError
 from vertical_assets.spec.training import ON_TOP_SECTIONS
 from vertical_assets.store import Directory, Table, store_root
+from vertical_assets.store.atomic import locked
 from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+from vertical_assets.training.baselines.assets import baseline_assets
 from vertical_assets.training.generation.assets import build_assets as build_generation
 from vertical_assets.training.planning.assets import POOL, STAGE, cost_table, planning_assets
 
 if TYPE_CHECKING:
     from vertical_assets.training.loop.logs import Watch
+    from vertical_assets.training.warm_start import Kept
 
 VERSION = "1"  # of the code of these assets
+COLD_TAG = "vertical_assets/cold"  # of a run whose trainings go on from nothing
 
 
 def watching(context: dg.AssetExecutionContext, spec: VerticalSpec, asset: str) -> "Watch":
@@ -33,6 +38,24 @@ def watching(context: dg.AssetExecutionContext, spec: VerticalSpec, asset: str) 
         board=board_folder(spec.name, asset, context.run.run_id[:8]),
         live=live,
         say=context.log.info,
+    )
+
+
+def kept_verdict(kept: "Kept | None", warm: WarmStart) -> dg.AssetCheckResult:
+    """Whether a warm start forgot; a cold one has nothing to forget."""
+    if kept is None:
+        return check("old_items_kept", True, "trained from the base model, not from a checkpoint")
+    return check(
+        "old_items_kept",
+        kept.drop <= warm.max_drop,
+        f"{kept.score} on {kept.items} validation items known before: {kept.before:.4f} by the "
+        f"last checkpoint, {kept.after:.4f} now; it may get worse by {warm.max_drop:g}",
+        severity=dg.AssetCheckSeverity.ERROR
+        if warm.on_drop == "block"
+        else dg.AssetCheckSeverity.WARN,
+        before=kept.before,
+        after=kept.after,
+        items=kept.items,
     )
 
 
@@ -74,6 +97,14 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     is_class = kind == "classification"
     beats_constant = "beats_majority_class" if is_class else "beats_constant_answer"
 
+    warm = spec.finetune.warm_start
+    kept_check = dg.AssetCheckSpec(
+        "old_items_kept",
+        asset=key["finetuned_ckpt"],
+        blocking=warm is not None and warm.on_drop == "block",
+        description="After a warm start the score on validation items that were known before falls "
+        "by at most finetune.warm_start.max_drop.",
+    )
     distillation_check = dg.AssetCheckSpec(
         "distillation_loss_falls",
         asset=key["pretrained_ckpt"],
@@ -240,7 +271,8 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 description="Validation accuracy above the most frequent class's share."
                 if is_class
                 else "Validation score better than the best constant answer's.",
-            )
+            ),
+            *([kept_check] if warm is not None else []),
         ],
         pool=POOL,
         required_resource_keys={"mlflow"},
@@ -269,6 +301,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.training.modules.scores import MONITOR, against_constant
         from vertical_assets.training.runs import location, together
         from vertical_assets.training.tracking import log_curve, tracked
+        from vertical_assets.training.warm_start import kept_of, parent_of, start_of, write_learnt
 
         augmented_set: Table | None = given.pop("augmented_set", None)
         vectors: dict[str, Directory] = given
@@ -284,12 +317,30 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         if augmented_set is not None:
             inputs["augmented_set"] = augmented_set.version
         directories = {name: directory.path for name, directory in vectors.items()}
-        work = work_folder(spec, "finetuned_ckpt", finetuned["code_version"], inputs)
+        parent, why = parent_of(
+            store_root() / spec.name / "finetuned_ckpt",
+            finetuned["code_version"],
+            inputs,
+            train_set,
+            spec,
+            cold=COLD_TAG in context.run.tags,
+        )
+        start = start_of(pretrained_ckpt.path, train_set, spec, parent, why)
+        context.log.info(f"{start.facts['start']} start: {why}")
+        work = work_folder(
+            spec,
+            "finetuned_ckpt",
+            finetuned["code_version"],
+            {**inputs, **({"parent": parent.name} if parent else {})},
+        )
+        work.mkdir(parents=True, exist_ok=True)
         with (
             tracked(
                 context.resources.mlflow, spec, "finetuned_ckpt", context.run.run_id, ["finetune"]
             ) as run,
             tempfile.TemporaryDirectory() as folder,
+            # A killed run's orphan may still be training here: it is waited for, and resumed.
+            locked(UPath(work)),
         ):
             together(
                 "finetune_run",
@@ -298,13 +349,14 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 base=str(pretrained_ckpt.path),
                 labeled_set=location(labeled_set),
                 augmented_set=location(augmented_set) if augmented_set is not None else "",
+                parent=str(parent or ""),
             )
             try:
                 result = finetune(
-                    pretrained_ckpt.path,
-                    train_set,
+                    start.base,
+                    start.items,
                     validation_set,
-                    spec,
+                    start.spec,
                     work,
                     watching(context, spec, "finetuned_ckpt"),
                     open_features(directories),
@@ -320,13 +372,24 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             run.log_param("learning_rate", result.facts["learning_rate"])
             log_curve(result.log)
             checkpoint = Path(folder)
+            compared = against_constant(kind, validation_set.labels, spec.labels, metrics)
+            facts = {**result.facts, **start.facts, "learns": compared.passed}
             write_checkpoint(
                 checkpoint,
                 result.model,
                 result.tokenizer,
-                manifest_of(spec, "finetuned_ckpt", inputs, metrics, **result.facts),
+                manifest_of(
+                    spec,
+                    "finetuned_ckpt",
+                    inputs,
+                    metrics,
+                    code_version=finetuned["code_version"],
+                    **facts,
+                ),
                 result.log,
             )
+            if warm is not None:
+                write_learnt(checkpoint, train_set, validation_set, spec)
             write_interface(checkpoint, kind, [m.model_dump() for m in spec.model.modules_of(kind)])
             keep_features(checkpoint, directories)
             shown = {}
@@ -342,13 +405,13 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                         "cascade",
                     ),
                 }
+            kept = kept_of(start, checkpoint, validation_set, spec) if parent else None
             staged = stage_directory(store_root(), checkpoint)
         # The formulas are those of an encoder with a plain head.
         plain = spec.model.is_plain(kind)
         frozen = spec.finetune.freeze_layers
         costs = cost_table(spec, result.model, "classes", frozen, work) if plain else {}
         clear(work)
-        compared = against_constant(kind, validation_set.labels, spec.labels, metrics)
         validated = [line for line in result.log if "val_loss" in line]
         return stored(
             staged,
@@ -359,10 +422,11 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                     f"{compared.score.removeprefix('val_')} {compared.model:.3f} on validation, "
                     f"{compared.constant:.3f} by one answer to everything",
                     **metrics,
-                )
+                ),
+                *([kept_verdict(kept, warm)] if warm is not None else []),
             ],
             metadata={
-                **result.facts,
+                **facts,
                 **metrics,
                 **costs,
                 **shown,
@@ -385,27 +449,4 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             },
         )
 
-    @dg.asset(
-        **spec.asset(
-            STAGE,
-            "baselines",
-            version=VERSION,
-            reads=["task", "language", "evaluate.xgboost", "seed"],
-            kinds={"scikitlearn", "parquet"},
-        ),
-        ins={"labeled_set": dg.AssetIn(key["labeled_set"])},
-    )
-    def baselines(labeled_set: Table):
-        """What models without a network, by the kind of the task, say about the held-out items
-        (SPEC E4).
-        """
-        from vertical_assets.labels.splits import TRAIN, held_out, items_of
-        from vertical_assets.store.contracts import PREDICTIONS
-        from vertical_assets.store.tables import stage_table
-        from vertical_assets.training.baselines.tables import baselines_table
-
-        labeled = labeled_set.read()
-        table = baselines_table(items_of(labeled, TRAIN), held_out(labeled), spec)
-        return stored(stage_table(store_root(), PREDICTIONS, table.to_batches(), spec.sensitive))
-
-    return [*planning_assets(spec), pretrained_ckpt, finetuned_ckpt, baselines]
+    return [*planning_assets(spec), pretrained_ckpt, finetuned_ckpt, *baseline_assets(spec)]

@@ -8,9 +8,9 @@ import numpy as np
 
 from vertical_assets.inference.answers import softmax
 from vertical_assets.inference.cascade import FirstStage
+from vertical_assets.labels.gold.lexical import fit_tfidf_classifier
 from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.training.baselines.baseline import fit_tfidf_classifier
 
 NEVER = -1e4  # bias of a label that training never saw
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 1.0)

@@ -126,7 +126,8 @@ def finetune(
     """Trains a classification head and the encoder under it; keeps the best validation macro F1.
 
     Args:
-        base: Hugging Face directory of the adapted base model.
+        base: Hugging Face directory of the adapted base model, or of a checkpoint of this
+            vertical, from whose weights training goes on.
         train_set: what is learnt from.
         validation_set: decides which weights are kept and when to stop (M13).
         spec: sections `finetune`, `model`, `task`, `seed`.

@@ -24,7 +24,12 @@ from vertical_assets.training.modules.data import (
     labelled,
 )
 from vertical_assets.training.modules.heads import LossSettings, ValueHead
-from vertical_assets.training.modules.model import VerticalModel, VerticalOutput, on_base
+from vertical_assets.training.modules.model import (
+    VerticalModel,
+    VerticalOutput,
+    is_vertical,
+    on_base,
+)
 from vertical_assets.training.modules.scores import MONITOR, scores
 
 INFERENCE_FACTOR = 4  # tokens of a batch without gradients, as multiple of a training batch's
@@ -117,7 +122,8 @@ def finetune(
     A classification without further modules is transformers' own sequence classifier.
 
     Args:
-        base: Hugging Face directory of the adapted base model.
+        base: Hugging Face directory of the adapted base model, or of a checkpoint of this
+            vertical, from whose weights training goes on.
         train_set: what is learnt from.
         validation_set: decides which weights are kept and when to stop (M13).
         spec: sections `finetune`, `model`, `task`, `seed`.
@@ -136,7 +142,12 @@ def finetune(
     tokenizer = AutoTokenizer.from_pretrained(base)
     sources = sources or {}
     torch.manual_seed(spec.seed)  # modules and head start from random weights
-    model = on_base(base, spec, widths_of(sources, train_set.texts))
+    is_warm = is_vertical(base)
+    model = (
+        VerticalModel.from_pretrained(base)
+        if is_warm
+        else on_base(base, spec, widths_of(sources, train_set.texts))
+    )
     freeze(model, settings.freeze_layers)
     for part in (model.encoder, model):  # each keeps the share in its own configuration
         set_dropout(part, settings.dropout)
@@ -151,7 +162,7 @@ def finetune(
         )
         for each in (train_set, validation_set)
     )
-    if isinstance(model.head, ValueHead):
+    if isinstance(model.head, ValueHead) and not is_warm:
         model.head.fit(torch.from_numpy(learned.per_row["values"]))
     windows = learned.inputs.windows
     steps = Steps(

@@ -49,18 +49,26 @@ def pretrain_run(spec: VerticalSpec, work: Path, base: str, dedup_corpus: str) -
 
 
 def finetune_run(
-    spec: VerticalSpec, work: Path, base: str, labeled_set: str, augmented_set: str
+    spec: VerticalSpec,
+    work: Path,
+    base: str,
+    labeled_set: str,
+    augmented_set: str,
+    parent: str = "",
 ) -> "Finetuned":
     """Fine-tuning on the labelled set at a location, and on the augmented one if there is one, from
-    the adapted model in a folder.
+    the adapted model in a folder, or from the checkpoint in the folder `parent` (see `warm_start`).
     """
     from vertical_assets.features.augmentation import with_augmented
     from vertical_assets.training.classification import finetune
+    from vertical_assets.training.warm_start import start_of
 
     labeled = table_at(labeled_set).read()
     if augmented_set:
         labeled = with_augmented(labeled, table_at(augmented_set).read())
-    return finetune(Path(base), items_of(labeled, TRAIN), items_of(labeled, VALIDATION), spec, work)
+    last = Path(parent) if parent else None
+    start = start_of(Path(base), items_of(labeled, TRAIN), spec, last)
+    return finetune(start.base, start.items, items_of(labeled, VALIDATION), start.spec, work)
 
 
 def together(function: str, spec: VerticalSpec, work: Path, **arguments: str) -> None:

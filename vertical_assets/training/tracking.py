@@ -5,11 +5,19 @@ run of its own, tagged with vertical, asset and Dagster run, and both end with t
 left alone, MLflow 3 shows a failed run as FINISHED.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from vertical_assets.spec import VerticalSpec
+
+EXPERIMENT = "vertical_assets"
+
+
+def tracking_uri() -> str:
+    """Where runs and models are recorded: `MLFLOW_TRACKING_URI`, by default `data/mlflow.db`."""
+    return os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///data/mlflow.db")
 
 
 @contextmanager

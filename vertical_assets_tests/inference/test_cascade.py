@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from vertical_assets.inference.cascade import FirstStage, cascaded, first_stage
+from vertical_assets.labels.gold.lexical import tfidf_logistic_regression
 from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.training.baselines.baseline import tfidf_logistic_regression
 from vertical_assets.training.cascade import (
     best_temperature,
     coverage_curve,

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from upath import UPath
 
 from vertical_assets.corpus.reading.sources import SourceError, document_id
-from vertical_assets.labels.annotations import read_annotations
+from vertical_assets.labels.annotations import items_of, read_annotations
 from vertical_assets.labels.simulation import simulate_annotations
 from vertical_assets.spec import Simulate, VerticalSpec
 from vertical_assets.store.contracts import DUPLICATES
@@ -85,7 +86,9 @@ def test_rows_that_break_the_standard_are_set_aside_with_the_reason(
         ],
         DUPLICATES,
     )
-    collected = read_annotations(FILES, documents(5), dropped)
+    collected = read_annotations(
+        FILES, items_of(FILES, documents(5), dropped), [UPath(folder / "batch.jsonl")], "batch"
+    )
     assert collected.rows == 8
     assert collected.annotations["annotator_id"].to_pylist() == ["ann", "bob", "cy"]
     assert set(collected.annotations["item_id"].to_pylist()) == {document_id("shop", "1")}

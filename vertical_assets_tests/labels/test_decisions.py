@@ -6,9 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from vertical_assets.labels.balance import balance, rare
 from vertical_assets.labels.decisions import decide
-from vertical_assets.labels.gold.majority import items_in, majority
+from vertical_assets.labels.gold.balance import balance, rare
 from vertical_assets.labels.simulation import simulate_annotations
 from vertical_assets.labels.splits import TEST, TRAIN, items_of
 from vertical_assets.labels.targets import Span, kind_of, targets_of
@@ -16,7 +15,7 @@ from vertical_assets.spec import Simulate, VerticalSpec
 from vertical_assets.store.contracts import DEDUP_DOCUMENTS
 from vertical_assets_tests.bc5cdr import bc5cdr
 from vertical_assets_tests.bc5cdr import documents as bc5cdr_rows
-from vertical_assets_tests.labels.gold.test_majority import documents
+from vertical_assets_tests.labels.gold.test_majority import documents, gold_of
 from vertical_assets_tests.labels.test_kinds import TASKS, corpus, many, simulated, spec_of
 
 A, B, C = Span(0, 4, "x"), Span(6, 9, "x"), Span(0, 6, "x")
@@ -71,8 +70,8 @@ def test_every_annotated_item_is_labelled_or_disputed(kind: Any) -> None:
     rows = many(kind, 150)
     annotations = simulated(kind, rows, rate=0.25).annotations
     spec = spec_of(kind)
-    gold = majority(annotations, dedup_documents(corpus(rows)), spec)
-    assert gold.labeled.num_rows + gold.disputed.num_rows == items_in(annotations) == 150
+    gold = gold_of(annotations, dedup_documents(corpus(rows)), spec)
+    assert gold.labeled.num_rows + gold.disputed.num_rows == gold.items == 150
     # Of three annotators two agree on each label, be it there or not.
     assert (gold.disputed.num_rows > 0) == (kind != "multi_label")
     assert kind_of(gold.labeled) == kind
@@ -97,7 +96,7 @@ def test_questions_of_one_text_are_items_of_their_own() -> None:
     rows = [{**row, "gold": asked} for row in many("question_answering", 30)]
     annotations = simulated("question_answering", rows, rate=0.0).annotations
     spec = spec_of("question_answering")
-    gold = majority(annotations, dedup_documents(corpus(rows)), spec).labeled
+    gold = gold_of(annotations, dedup_documents(corpus(rows)), spec).labeled
     assert gold.num_rows == 60
     assert len(set(gold["item_id"].to_pylist())) == 30
     of_one = gold.to_pylist()[:2]
@@ -113,7 +112,7 @@ def test_types_that_are_rare_or_untested_are_named() -> None:
         "entities",
         task={"name": "t", "kind": "entities", "labels": {"Drug": "", "Sign": "", "Gene": ""}},
     )
-    gold = majority(annotations, dedup_documents(corpus(rows)), spec)
+    gold = gold_of(annotations, dedup_documents(corpus(rows)), spec)
     counts = balance(gold.labeled, spec)
     assert counts["train"]["Drug"] == len(items_of(gold.labeled, TRAIN).texts)
     assert rare(counts, spec, fewest=10) == ["Gene"]
@@ -126,7 +125,7 @@ def test_three_who_err_give_better_gold_than_one_on_bc5cdr() -> None:
     table = corpus(rows, "bc5cdr")
     how = Simulate(gold="entities", annotators=3, error_rate=0.1)
     annotations = simulate_annotations(table, how, spec).annotations
-    gold = majority(annotations, dedup_documents(table), spec)
+    gold = gold_of(annotations, dedup_documents(table), spec)
     assert gold.labeled.num_rows + gold.disputed.num_rows == 400
     right = {
         item: {(s["start"], s["end"], s["label"]) for s in json.loads(meta)["entities"]}

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from upath import UPath
 
 from vertical_assets.corpus.reading.sources import SourceError, document_id
-from vertical_assets.labels.annotations import Collected, read_annotations
+from vertical_assets.labels.annotations import Collected, items_of, read_annotations
 from vertical_assets.labels.simulation import simulate_annotations
 from vertical_assets.labels.targets import Span, targets_of
 from vertical_assets.spec import Simulate, VerticalSpec
@@ -64,7 +65,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def read(folder: Path, kind: str, rows: list[dict[str, Any]]) -> Collected:
     (folder / "labels.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    return read_annotations(spec_of(kind), DOCUMENTS, DUPLICATES.empty_table())
+    spec = spec_of(kind)
+    items = items_of(spec, DOCUMENTS, DUPLICATES.empty_table())
+    return read_annotations(spec, items, [UPath(folder / "labels.jsonl")], "labels")
 
 
 GOOD: list[tuple[str, dict[str, Any], Any]] = [

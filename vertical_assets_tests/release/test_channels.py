@@ -1,7 +1,5 @@
 """Releases are immutable; a rollback serves the old one's answers, bit for bit."""
 
-import json
-import shutil
 import time
 from pathlib import Path
 
@@ -10,24 +8,11 @@ import pytest
 from upath import UPath
 
 from vertical_assets.release import channels
-from vertical_assets.release.files import DESCRIPTION, checksums
 from vertical_assets.release.predictor import Predictor
 from vertical_assets.store.versions import purge
 from vertical_assets_tests.conftest import Project
 
 TEXTS = ["质量很好，下次还来。", "太差了，再也不买。", "一般"]
-
-
-@pytest.fixture
-def artifacts(built: Project, tmp_path: Path) -> list[Path]:
-    """The built artifact, and another one that reads fewer tokens."""
-    other = tmp_path / "other"
-    shutil.copytree(built.current("quantized_artifact"), other)
-    description = json.loads((other / DESCRIPTION).read_text())
-    (other / DESCRIPTION).write_text(json.dumps({**description, "max_tokens": 4}))
-    manifest = json.loads((other / "manifest.json").read_text())
-    (other / "manifest.json").write_text(json.dumps({**manifest, "checksums": checksums(other)}))
-    return [built.current("quantized_artifact"), other]
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_batches_and_slices_do_not_matter(
 
 @settings(max_examples=25, deadline=None)
 @given(first=ROWS, second=ROWS)
-def test_digests_are_equal_exactly_when_the_rows_are(
+def frozen_digests_are_equal_exactly_when_the_rows_are(
     first: list[dict[str, Any]], second: list[dict[str, Any]]
 ) -> None:
     one, other = batch(first), batch(second)

@@ -14,12 +14,12 @@ from vertical_assets.labels.splits import Items
 from vertical_assets.labels.targets import Span
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.adaptation.base_models import prepare_base
-from vertical_assets.training.answering import is_vertical, label_probabilities, predict
+from vertical_assets.training.answering import label_probabilities, predict
 from vertical_assets.training.cascade import add_cascade
 from vertical_assets.training.classification import Finetuned
 from vertical_assets.training.finetuning import finetune
 from vertical_assets.training.loop.checkpoints import write_checkpoint
-from vertical_assets.training.modules.model import VerticalModel
+from vertical_assets.training.modules.model import VerticalModel, is_vertical
 from vertical_assets.training.modules.registry import INTERFACE, write_interface
 from vertical_assets.training.modules.scores import scores
 from vertical_assets_tests.conftest import tiny

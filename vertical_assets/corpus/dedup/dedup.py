@@ -114,12 +114,16 @@ class Duplicates:
         """Whether the row is kept."""
         return self.kept == np.arange(len(self.kept))
 
-    def table(self) -> pa.Table:
-        """DUPLICATES: a row for each dropped document, by the ids of kept and dropped one."""
+    def table(self, clusters: pa.Array | None = None) -> pa.Table:
+        """DUPLICATES: a row for each dropped document, by the ids of kept and dropped one.
+
+        `clusters` are the cluster_ids of all rows; by default a cluster is named after the kept
+        document.
+        """
         rows = np.flatnonzero(~self.stays)
         kept_id = self.doc_ids.take(pa.array(self.kept[rows]))
         columns = [
-            kept_id,
+            kept_id if clusters is None else clusters.take(pa.array(rows)),
             kept_id,
             self.doc_ids.take(pa.array(rows)),
             pc.if_else(pa.array(self.exact[rows]), "exact", "near"),

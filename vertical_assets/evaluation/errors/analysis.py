@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from vertical_assets.corpus.cleaning.terms import Terms
-from vertical_assets.evaluation.errors.label_errors import Suspicion, suspicion_of
 from vertical_assets.evaluation.errors.neighbours import embeddings, nearest
 from vertical_assets.evaluation.errors.outliers import Outliers, outliers_of
 from vertical_assets.evaluation.errors.relabel import (
@@ -25,6 +24,7 @@ from vertical_assets.evaluation.errors.relabel import (
 from vertical_assets.evaluation.errors.slices import slices_of
 from vertical_assets.evaluation.errors.wrong import errors_table, sizes_of, wrong_rows
 from vertical_assets.evaluation.pages import shown_target
+from vertical_assets.labels.gold.confident_learning import Suspicion, suspicion_of
 from vertical_assets.labels.splits import TRAIN
 from vertical_assets.labels.targets import targets_of
 from vertical_assets.spec import VerticalSpec

@@ -10,8 +10,7 @@ import torch
 from vertical_assets.batching import in_order
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.adaptation.tokenizing import tokenized
-from vertical_assets.training.answering import is_vertical
-from vertical_assets.training.modules.model import VerticalModel
+from vertical_assets.training.modules.model import VerticalModel, is_vertical
 
 BLOCK = 1024  # texts that are compared with all others at a time
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from vertical_assets.evaluation.errors.slices import UNKNOWN
 from vertical_assets.evaluation.pages import shown_target
-from vertical_assets.labels.gold.majority import DEFAULT_TOLERANCE
+from vertical_assets.labels.aggregation import DEFAULT_TOLERANCE
 from vertical_assets.labels.targets import targets_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import ERRORS

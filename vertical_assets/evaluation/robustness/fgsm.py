@@ -19,11 +19,11 @@ from vertical_assets.batching import in_order
 from vertical_assets.inference.answers import Answer, answers_of, class_answers, softmax
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.adaptation.tokenizing import tokenized
-from vertical_assets.training.answering import FEATURES, is_vertical, open_features
+from vertical_assets.training.answering import FEATURES, open_features
 from vertical_assets.training.finetuning import model_inputs, unpadded
 from vertical_assets.training.modules.data import inputs_of, labelled
 from vertical_assets.training.modules.heads import LossSettings
-from vertical_assets.training.modules.model import VerticalModel
+from vertical_assets.training.modules.model import VerticalModel, is_vertical
 
 Forward = Callable[[], torch.Tensor]
 

@@ -1,90 +1,263 @@
-"""Assets of the gate between people's labels and training: agreement_report."""
+"""Assets of the gate between people's labels and training: decisions, agreement_report,
+batch_verdicts, adjudication_queue.
+"""
 
 import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
 from vertical_assets.store.io_managers import (
+    GROWING,
     check,
     markdown_table,
+    outs,
     picture,
     stored,
+    watched_files,
 )
 
-VERSION = "1"
+VERSION = "2"
+SHOWN = 40  # rows of a table on a page
 
 
-def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
-    """How far annotators agree."""
-    key = {name: [spec.name, name] for name in ("annotations", "agreement_report")}
+def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """What people decided, how far annotators agree, and what is to be decided."""
+    return [
+        watched_files(
+            spec, stage, "decision_files", "The files of people's decisions on disputed items."
+        ),
+        build_decisions(spec, stage),
+        build_agreement(spec, stage),
+    ]
 
-    @dg.asset(
-        **spec.asset(
+
+def build_decisions(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
+    """`decisions` and the rows that can't be used."""
+    key = [spec.name, "decisions"]
+
+    @dg.multi_asset(
+        outs=outs(
+            spec,
             stage,
-            "agreement_report",
+            {
+                "decisions": "What a person said of a disputed item: who, when and why (SPEC D8).",
+                "rejected_decisions": "Decisions without name, time or reason, or against the "
+                "label standard.",
+            },
+            version=VERSION,
+            reads=[
+                "agreement.decisions",
+                "task",
+                *(["clean", "language"] if spec.task.has_spans else []),
+            ],
+            kinds={"parquet"},
+        ),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "rows_conserved",
+                asset=key,
+                blocking=True,
+                description="Rows read = decisions + rejected + left open + about forgotten items.",
+            ),
+            dg.AssetCheckSpec(
+                "decisions_usable",
+                asset=key,
+                description="Warns of rows that can't be used; they are in rejected_decisions.",
+            ),
+        ],
+        name=f"{spec.name}__decisions",
+        ins={
+            "dedup_corpus": dg.AssetIn([spec.name, "dedup_corpus"]),
+            "duplicates": dg.AssetIn([spec.name, "duplicates"]),
+        },
+        deps=[[spec.name, "decision_files"]],
+    )
+    def decisions(dedup_corpus: Table, duplicates: Table):
+        from vertical_assets.labels.adjudication.decisions import read_decisions
+        from vertical_assets.labels.annotations import items_of, needed_columns
+        from vertical_assets.store.contracts import DECISIONS, QUARANTINE
+        from vertical_assets.store.tables import stage_table
+
+        documents = dedup_corpus.read(needed_columns(spec))
+        found = read_decisions(spec, items_of(spec, documents, duplicates.read()))
+        made, bad = found.decisions, found.rejected
+        yield stored(
+            stage_table(store_root(), DECISIONS, made.to_batches(), spec.sensitive),
+            key=key,
+            checks=[
+                check(
+                    "rows_conserved",
+                    found.conserved,
+                    f"{found.read} rows, {made.num_rows} decisions + {bad.num_rows} rejected + "
+                    f"{found.open} open + {found.forgotten} about forgotten documents",
+                    key=key,
+                ),
+                check(
+                    "decisions_usable",
+                    not bad.num_rows,
+                    f"{bad.num_rows} of {found.read} rows can't be used",
+                    severity=dg.AssetCheckSeverity.WARN,
+                    key=key,
+                ),
+            ],
+        )
+        yield stored(
+            stage_table(store_root(), QUARANTINE, bad.to_batches(), spec.sensitive),
+            key=[spec.name, "rejected_decisions"],
+        )
+
+    return decisions
+
+
+def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
+    """`agreement_report`, `batch_verdicts` and `adjudication_queue`: one step, so that a gate that
+    fails hides neither the verdicts nor what is to be done.
+    """
+    key = [spec.name, "agreement_report"]
+
+    @dg.multi_asset(
+        outs=outs(
+            spec,
+            stage,
+            {
+                "agreement_report": "How far annotators agree: alpha with its interval, over the "
+                "accepted batches, by batch, class, pair and annotator (SPEC D8).",
+                "batch_verdicts": "Which batches may be learnt from, and why (SPEC D8).",
+                "adjudication_queue": "Items that a person has to decide; also the file "
+                "adjudication/queue.jsonl of the drop folder.",
+            },
             version=VERSION,
             reads=["agreement", "task", "seed"],
             kinds={"parquet"},
         ),
-        ins={"annotations": dg.AssetIn(key["annotations"])},
         check_specs=[
             dg.AssetCheckSpec(
                 "alpha",
-                asset=key["agreement_report"],
+                asset=key,
                 blocking=True,
-                description=f"Krippendorff's alpha >= {spec.agreement.alpha} (SPEC D8).",
-            )
+                description="A batch is accepted or adjudicated, and Krippendorff's alpha of the "
+                f"accepted ones is >= {spec.agreement.alpha} (SPEC D8).",
+            ),
+            dg.AssetCheckSpec(
+                "batches_agree",
+                asset=key,
+                description="Warns of refused batches, by name; they never enter labeled_set.",
+            ),
         ],
+        name=f"{spec.name}__agreement_report",
+        ins={
+            "annotations": dg.AssetIn([spec.name, "annotations"], metadata={GROWING: True}),
+            "decisions": dg.AssetIn([spec.name, "decisions"]),
+            "dedup_corpus": dg.AssetIn([spec.name, "dedup_corpus"]),
+        },
+        deps=[[spec.name, "batches"]],
     )
-    def agreement_report(annotations: Table):
-        """How far annotators agree: alpha with interval, by class and by pair (SPEC D8)."""
-        from vertical_assets.labels.agreement import agreement_report, pair_heat_map
-        from vertical_assets.plots import heat_map
-        from vertical_assets.store.contracts import AGREEMENT
+    def agreement_report(annotations: Table, decisions: Table, dedup_corpus: Table):
+        from vertical_assets.corpus.reading.sources import drop_folder
+        from vertical_assets.labels.adjudication.decisions import standing
+        from vertical_assets.labels.adjudication.queue import export_queue, queue_of
+        from vertical_assets.labels.adjudication.verdicts import (
+            REFUSED,
+            batches_with,
+            gate_of,
+            judge,
+            report_of,
+        )
+        from vertical_assets.labels.aggregation import annotator_quality
+        from vertical_assets.labels.agreement import pair_heat_map
+        from vertical_assets.plots import heat_map, intervals
+        from vertical_assets.store.contracts import ADJUDICATION, AGREEMENT, BATCH_VERDICTS
         from vertical_assets.store.tables import stage_table
 
-        report = agreement_report(
-            annotations.read(),
-            spec.labels,
-            spec.agreement.bootstrap,
-            spec.seed,
-            spec.task.kind,
-        )
-        rows = report.to_pylist()
-        overall = rows[0]
-        value = overall["value"]
-        if value is None:
+        if not annotations.paths:
             raise dg.Failure(
-                "no item has labels of two annotators, so there is no agreement to measure; "
-                "let a second person label some of the items",
+                "there is no batch of labels yet; drop files of people's labels below "
+                f"{drop_folder(spec.name)} ({spec.annotation.path}), see the label standard",
                 allow_retries=False,
             )
-        passed = value >= spec.agreement.alpha
-        interval = f"95 % interval {overall['low']:.4f}..{overall['high']:.4f}"
-        return stored(
+        said, decided = annotations.read(), standing(decisions.read())
+        texts = dedup_corpus.read(["doc_id", "text"])
+        verdicts = judge(said, decided, spec)
+        report = report_of(said, verdicts, spec)
+        queue = queue_of(
+            said,
+            verdicts,
+            decided,
+            dict(zip(texts["doc_id"].to_pylist(), texts["text"].to_pylist(), strict=True)),
+            spec,
+        )
+        file = export_queue(queue, drop_folder(spec.name), spec)
+        gate = gate_of(report, verdicts, spec)
+        refused = batches_with(verdicts, [REFUSED])
+        rows, judged = report.to_pylist(), verdicts.to_pylist()
+        by_scope = {
+            scope: dg.MetadataValue.md(
+                markdown_table([row for row in rows if row["scope"] == scope][:SHOWN])
+            )
+            for scope in dict.fromkeys(row["scope"] for row in rows)
+        }
+        yield stored(
             stage_table(store_root(), AGREEMENT, report.to_batches(), spec.sensitive),
+            key=key,
             checks=[
+                check("alpha", gate.passed, gate.why, key=key, alpha=gate.value, bar=gate.bar),
                 check(
-                    "alpha",
-                    passed,
-                    f"Krippendorff's alpha {value:.4f} ({interval}) on {overall['items']} items "
-                    + (
-                        f"reaches the bar of {spec.agreement.alpha}"
-                        if passed
-                        else f"is below the bar of {spec.agreement.alpha}: nothing is trained on "
-                        "these labels; clarify the label standard or adjudicate, then label again"
-                    ),
-                    alpha=value,
-                    bar=spec.agreement.alpha,
-                )
+                    "batches_agree",
+                    not refused,
+                    "; ".join(
+                        f"{row['batch']}: {row['reason']}"
+                        for row in judged
+                        if row["verdict"] == REFUSED
+                    )[:2000]
+                    or "no batch is refused",
+                    severity=dg.AssetCheckSeverity.WARN,
+                    key=key,
+                    refused=len(refused),
+                ),
             ],
             metadata={
-                "alpha": value,
-                "report": dg.MetadataValue.md(markdown_table(rows[:60])),
+                **({} if gate.value is None else {"alpha": gate.value}),
+                **by_scope,
                 "pairs": picture(
                     heat_map(*pair_heat_map(report), "annotator", "annotator"), "alpha by pair"
+                ),
+                "alpha_over_batches": picture(
+                    intervals(
+                        [row["batch"] for row in judged],
+                        [(row["alpha"], row["low"], row["high"]) for row in judged],
+                        spec.agreement.alpha,
+                        "Krippendorff's alpha",
+                    ),
+                    "alpha over batches",
+                ),
+                "annotator_quality": dg.MetadataValue.md(
+                    markdown_table(
+                        annotator_quality(said, spec).drop_columns(["confusion"]).to_pylist()
+                    )
+                ),
+            },
+        )
+        yield stored(
+            stage_table(store_root(), BATCH_VERDICTS, verdicts.to_batches(), spec.sensitive),
+            key=[spec.name, "batch_verdicts"],
+            metadata={"verdicts": dg.MetadataValue.md(markdown_table(judged[-SHOWN:], cell=90))},
+        )
+        shown = queue.select(["text", "votes", "dispute", "batches", "item_id"])
+        yield stored(
+            stage_table(store_root(), ADJUDICATION, queue.to_batches(), spec.sensitive),
+            key=[spec.name, "adjudication_queue"],
+            metadata={
+                "file": str(file),
+                **(
+                    {}
+                    if spec.sensitive
+                    else {
+                        "disputed": dg.MetadataValue.md(
+                            markdown_table(shown.slice(0, SHOWN).to_pylist())
+                        )
+                    }
                 ),
             },
         )
 
-    return [agreement_report]
+    return agreement_report

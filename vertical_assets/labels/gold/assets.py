@@ -1,38 +1,50 @@
-"""Assets of the gold labels: labeled_set, contamination."""
+"""Assets of the gold labels: labeled_set, contamination, label_errors."""
 
 import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
 from vertical_assets.store.io_managers import (
+    GROWING,
     check,
     markdown_table,
-    outs,
     picture,
     stored,
 )
 
-VERSION = "1"
+VERSION = "2"
 FEWEST_PER_CLASS = 10  # training items under which a class can hardly be learnt
+SHOWN = 40  # rows of a table on a page
+
+
+def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
+    """What is learnt from, and what speaks against it."""
+    judged = spec.task.kind in ("classification", "multi_label")
+    return [
+        build_labeled_set(spec, stage),
+        build_contamination(spec, stage),
+        *([build_label_errors(spec, stage)] if judged else []),
+    ]
 
 
 def build_labeled_set(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
-    """One gold target per item, and what waits for a decision."""
+    """One gold target per item of the batches that count."""
     key = {
         name: [spec.name, name]
-        for name in ("annotations", "agreement_report", "labeled_set", "dedup_corpus")
+        for name in (
+            "annotations",
+            "agreement_report",
+            "batch_verdicts",
+            "batches",
+            "decisions",
+            "dedup_corpus",
+        )
     }
-    simulated = spec.annotation.simulate is not None
-    who = "simulated annotators, not people" if simulated else "people"
 
-    @dg.multi_asset(
-        outs=outs(
-            spec,
+    @dg.asset(
+        **spec.asset(
             stage,
-            {
-                "labeled_set": f"One gold target per item, and its split. Labels of {who}.",
-                "adjudication_queue": "Items on which annotators are split.",
-            },
+            "labeled_set",
             version=VERSION,
             reads=["task", "split", "dedup", "language", "seed"],
             kinds={"parquet"},
@@ -40,61 +52,72 @@ def build_labeled_set(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         check_specs=[
             dg.AssetCheckSpec(
                 "items_conserved",
-                asset=key["labeled_set"],
+                asset=[spec.name, "labeled_set"],
                 blocking=True,
-                description="Annotated items = labelled items + disputed items.",
+                description="Items of the batches that count and items decided by people = "
+                "labelled + disputed + no longer in the corpus; there are items to learn from.",
             ),
             dg.AssetCheckSpec(
                 "no_leakage",
-                asset=key["labeled_set"],
+                asset=[spec.name, "labeled_set"],
                 blocking=True,
                 description="No group, text or near duplicate stands in two splits.",
             ),
             dg.AssetCheckSpec(
                 "class_balance",
-                asset=key["labeled_set"],
+                asset=[spec.name, "labeled_set"],
                 description=f"Every class has {FEWEST_PER_CLASS} training items and is tested.",
             ),
         ],
-        name=f"{spec.name}__labeled_set",
         ins={
-            "annotations": dg.AssetIn(key["annotations"]),
+            "annotations": dg.AssetIn(key["annotations"], metadata={GROWING: True}),
+            "batch_verdicts": dg.AssetIn(key["batch_verdicts"]),
+            "decisions": dg.AssetIn(key["decisions"]),
             "dedup_corpus": dg.AssetIn(key["dedup_corpus"]),
         },
-        deps=[key["agreement_report"]],
+        deps=[key["agreement_report"], key["batches"]],
     )
-    def labeled_set(annotations: Table, dedup_corpus: Table):
-        from vertical_assets.labels.balance import balance, rare
-        from vertical_assets.labels.gold.majority import items_in, majority
+    def labeled_set(
+        annotations: Table, batch_verdicts: Table, decisions: Table, dedup_corpus: Table
+    ):
+        """One gold target per item, and its split (SPEC D8): what the annotators of accepted and
+        adjudicated batches come to, and what people decided, which wins.
+        """
+        from vertical_assets.labels.adjudication.decisions import standing
+        from vertical_assets.labels.adjudication.verdicts import COUNTED, batches_with, in_batches
+        from vertical_assets.labels.aggregation import aggregate
+        from vertical_assets.labels.gold.balance import balance, class_weights, rare
+        from vertical_assets.labels.gold.labeled import label_items
         from vertical_assets.labels.splits import find_leakage
+        from vertical_assets.labels.votes import latest
         from vertical_assets.plots import bars
-        from vertical_assets.store.contracts import ADJUDICATION, LABELED
+        from vertical_assets.store.contracts import LABELED
         from vertical_assets.store.tables import stage_table
 
-        said = annotations.read()
-        gold = majority(said, dedup_corpus.read(), spec)
-        items = items_in(said)
-        leakage = find_leakage(gold.labeled, spec)
-        counts = balance(gold.labeled, spec)
+        counted = batches_with(batch_verdicts.read(), COUNTED)
+        said = latest(in_batches(annotations.read(), counted))
+        documents = dedup_corpus.read(["doc_id", "text", "meta", "cluster_id"])
+        gold = label_items(aggregate(said, spec), standing(decisions.read()), documents, spec)
+        labeled = gold.labeled
+        leakage = find_leakage(labeled, spec)
+        counts = balance(labeled, spec)
         missing = rare(counts, spec, FEWEST_PER_CLASS)
-        splits = gold.labeled["split"].to_pylist()
-        yield stored(
-            stage_table(store_root(), LABELED, gold.labeled.to_batches(), spec.sensitive),
-            key=key["labeled_set"],
+        splits = labeled["split"].to_pylist()
+        methods = labeled.group_by("method").aggregate([([], "count_all")]).to_pylist()
+        return stored(
+            stage_table(store_root(), LABELED, labeled.to_batches(), spec.sensitive),
             checks=[
                 check(
                     "items_conserved",
-                    items == gold.labeled.num_rows + gold.disputed.num_rows,
-                    f"{items} items, {gold.labeled.num_rows} labelled + "
-                    f"{gold.disputed.num_rows} disputed",
-                    key=key["labeled_set"],
+                    gold.conserved and labeled.num_rows > 0,
+                    f"{gold.items} items, {labeled.num_rows} labelled + "
+                    f"{gold.disputed.num_rows} disputed + {gold.gone} no longer in the corpus",
                 ),
                 check(
                     "no_leakage",
                     leakage.total == 0,
                     f"found in two splits: {leakage.same_group} groups, {leakage.exact} texts, "
                     f"{leakage.near} near duplicates",
-                    key=key["labeled_set"],
                 ),
                 check(
                     "class_balance",
@@ -103,20 +126,18 @@ def build_labeled_set(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
                     if missing
                     else "every class is present",
                     severity=dg.AssetCheckSeverity.WARN,
-                    key=key["labeled_set"],
                 ),
             ],
             metadata={
                 **{split: splits.count(split) for split in counts},
+                "batches": len(counted),
+                "methods": dg.MetadataValue.md(markdown_table(methods)),
                 "label_distribution": picture(
                     bars(counts, "spans" if spec.task.kind == "entities" else "items"),
                     "label distribution",
                 ),
+                "class_weights": dg.MetadataValue.md(markdown_table(class_weights(counts))),
             },
-        )
-        yield stored(
-            stage_table(store_root(), ADJUDICATION, gold.disputed.to_batches(), spec.sensitive),
-            key=[spec.name, "adjudication_queue"],
         )
 
     return labeled_set
@@ -190,3 +211,36 @@ def build_contamination(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         )
 
     return contamination
+
+
+def build_label_errors(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
+    """Training items whose gold label is in doubt."""
+
+    @dg.asset(
+        **spec.asset(
+            stage,
+            "label_errors",
+            version=VERSION,
+            reads=["task", "language", "seed"],
+            kinds={"parquet", "sklearn"},
+        ),
+        ins={"labeled_set": dg.AssetIn([spec.name, "labeled_set"])},
+    )
+    def label_errors(labeled_set: Table):
+        """Training items whose gold label is probably wrong, by cross-validated confident learning
+        (SPEC T12, cleanlab); for people to look at, nothing is changed.
+        """
+        from vertical_assets.labels.gold.label_errors import label_errors
+        from vertical_assets.store.contracts import LABEL_ERRORS
+        from vertical_assets.store.tables import stage_table
+
+        found = label_errors(labeled_set.read(), spec)
+        shown = found.slice(0, SHOWN).to_pylist()
+        return stored(
+            stage_table(store_root(), LABEL_ERRORS, found.to_batches(), spec.sensitive),
+            metadata={}
+            if spec.sensitive
+            else {"suspected": dg.MetadataValue.md(markdown_table(shown))},
+        )
+
+    return label_errors

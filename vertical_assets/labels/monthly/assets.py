@@ -1,10 +1,13 @@
 """Assets of the monthly review: review_files, monthly_review."""
 
+from typing import cast
+
 import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
 from vertical_assets.store.io_managers import (
+    GROWING,
     check,
     markdown_table,
     picture,
@@ -51,11 +54,16 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
         ),
         partitions_def=months,
         ins={
-            "annotations": dg.AssetIn([spec.name, "annotations"], partition_mapping=every),
+            "annotations": dg.AssetIn(
+                [spec.name, "annotations"], partition_mapping=every, metadata={GROWING: True}
+            ),
             "dedup_corpus": dg.AssetIn([spec.name, "dedup_corpus"]),
             "duplicates": dg.AssetIn([spec.name, "duplicates"]),
         },
-        deps=[[spec.name, "review_files"]],
+        deps=[
+            dg.AssetDep([spec.name, "review_files"]),
+            dg.AssetDep([spec.name, "batches"], partition_mapping=every),
+        ],
         check_specs=[
             dg.AssetCheckSpec(
                 "monthly_alpha",
@@ -91,7 +99,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
         from vertical_assets.labels.annotations import needed_columns
         from vertical_assets.labels.monthly.review import ANSWERED, WAITING, export_review, review
         from vertical_assets.labels.tasks.exports import ExportError
-        from vertical_assets.plots import over_time
+        from vertical_assets.plots import intervals
         from vertical_assets.store.contracts import MONTHLY_REVIEW
         from vertical_assets.store.tables import previous_version, stage_table
 
@@ -132,9 +140,8 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
                 alpha=value,
                 bar=bar,
             )
-        figures = dict(zip(FIGURES, found.alpha, strict=True))
-        trend = _other_months(context.instance, key, month) | {month: figures}
-        points = {each: trend[each] for each in sorted(trend) if trend[each]["alpha"] is not None}
+        trend = _earlier_months(context.instance, key, month) | {month: found.alpha}
+        points = {m: trend[m] for m in sorted(trend) if trend[m][0] is not None}
         rejected = found.rejected.num_rows
         return stored(
             staged,
@@ -173,13 +180,23 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
                 "answered": answered,
                 "waiting": waiting,
                 "annotations_without_a_time": found.draw.undated,
-                **{name: number for name, number in figures.items() if number is not None},
+                **{n: v for n, v in zip(FIGURES, found.alpha, strict=True) if v is not None},
                 **({"files": ", ".join(map(str, files))} if files else {}),
                 "months": dg.MetadataValue.md(
-                    markdown_table([{"month": m, **trend[m]} for m in sorted(trend)])
+                    markdown_table(
+                        [
+                            {"month": m, **dict(zip(FIGURES, trend[m], strict=True))}
+                            for m in sorted(trend)
+                        ]
+                    )
                 ),
                 **(
-                    {"trend": picture(over_time(points, *FIGURES, bar, "alpha"), "alpha by month")}
+                    {
+                        "trend": picture(
+                            intervals(list(points), list(points.values()), bar, "alpha"),
+                            "alpha by month",
+                        )
+                    }
                     if points
                     else {}
                 ),
@@ -189,17 +206,18 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
     return [review_files, monthly_review]
 
 
-def _other_months(
+def _earlier_months(
     instance: dg.DagsterInstance, key: list[str], month: str
-) -> dict[str, dict[str, float | None]]:
-    """month -> its figures when it was last looked at, of the months before this one."""
+) -> dict[str, tuple[float | None, float | None, float | None]]:
+    """month -> alpha and its interval when it was last looked at, of the months before this one."""
     asset = dg.AssetKey(key)
     found = {}
     for other in sorted(instance.get_materialized_partitions(asset)):
-        if other >= month:
-            continue
-        wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[other])
-        (record,) = instance.fetch_materializations(wanted, limit=1).records
-        said = record.asset_materialization.metadata if record.asset_materialization else {}
-        found[other] = {name: said[name].value if name in said else None for name in FIGURES}
+        if other < month:
+            wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[other])
+            (record,) = instance.fetch_materializations(wanted, limit=1).records
+            made = record.asset_materialization
+            said = {n: v.value for n, v in made.metadata.items()} if made else {}
+            alpha, low, high = (cast("float | None", said.get(name)) for name in FIGURES)
+            found[other] = (alpha, low, high)
     return found

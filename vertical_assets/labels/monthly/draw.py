@@ -9,10 +9,12 @@ import math
 from collections import defaultdict
 from collections.abc import Container
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import pyarrow as pa
 import xxhash
+
+from vertical_assets.labels.annotations import moment
 
 Item = tuple[str, str | None]  # item_id, question
 MACHINES = ("rule", "model")  # kinds of annotators that no person cross-checks here
@@ -89,11 +91,12 @@ def draw(
 
 def time_of(created_at: str | None) -> str | None:
     """A time as UTC in ISO 8601, which sorts; None where it is no time."""
+    said = moment(created_at)
     try:
-        at = datetime.fromisoformat(created_at or "")
+        datetime.fromisoformat(said or "")
     except ValueError:
         return None
-    return (at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()
+    return said
 
 
 def _rank(item: Item, month: str, seed: int) -> int:

@@ -19,14 +19,14 @@ import pyarrow.compute as pc
 import xxhash
 from upath import UPath
 
-from vertical_assets.corpus.reading.sources import SourceError, drop_folder
-from vertical_assets.labels.agreement import agreement_report
-from vertical_assets.labels.annotations import read_annotations
+from vertical_assets.corpus.reading.sources import drop_folder
+from vertical_assets.labels.agreement import alpha_of
+from vertical_assets.labels.annotations import items_of, read_annotations
 from vertical_assets.labels.monthly.draw import MACHINES, Draw, Item, draw
 from vertical_assets.labels.targets import Target, targets_of
 from vertical_assets.labels.tasks.exports import CSV_NAME, LINES_NAME, write_csv, write_lines
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.contracts import ANNOTATIONS, MONTHLY_REVIEW, QUARANTINE
+from vertical_assets.store.contracts import MONTHLY_REVIEW, QUARANTINE
 
 FOLDER, ANSWERS = "reviews", "answers*"
 MONTH = re.compile(r"\d{4}-\d{2}")
@@ -115,21 +115,6 @@ def review(
     )
 
 
-def alpha_of(
-    annotations: pa.Table, spec: VerticalSpec
-) -> tuple[float | None, float | None, float | None]:
-    """Krippendorff's alpha with the ends of its 95 % interval.
-
-    Args:
-        annotations: ANNOTATIONS.
-        spec: sections `agreement`, `task`, `seed`.
-    """
-    rounds, kind = spec.agreement.bootstrap, spec.task.kind
-    report = agreement_report(annotations, spec.labels, rounds, spec.seed, kind)
-    overall = report.slice(0, 1).to_pylist()[0]
-    return overall["value"], overall["low"], overall["high"]
-
-
 def export_review(reviewed: Reviewed, texts: Mapping[str, str], spec: VerticalSpec) -> list[UPath]:
     """Writes the month's tasks for second annotators, without what the first ones said.
 
@@ -167,13 +152,18 @@ def review_folder(vertical: str, month: str) -> UPath:
     return drop_folder(vertical) / FOLDER / month
 
 
+def answer_files(folder: UPath) -> list[UPath]:
+    """A month's files of answers, sorted by name."""
+    return sorted(folder.glob(ANSWERS), key=str)
+
+
 def review_fingerprints(vertical: str) -> dict[str, str | None]:
     """month -> digest of the names and bytes of its answers, None where there are none."""
     folder = drop_folder(vertical) / FOLDER
     found: dict[str, str | None] = {}
     months = (each for each in folder.glob("*") if MONTH.fullmatch(each.name))
     for month in sorted(months, key=str):
-        digest, files = xxhash.xxh3_128(), sorted(month.glob(ANSWERS), key=str)
+        digest, files = xxhash.xxh3_128(), answer_files(month)
         for file in files:
             digest.update(f"{file.name}\0".encode() + file.read_bytes())
         found[month.name] = digest.hexdigest() if files else None
@@ -184,13 +174,10 @@ def _answers(
     month: str, documents: pa.Table, duplicates: pa.Table, spec: VerticalSpec
 ) -> tuple[pa.Table, pa.Table, int]:
     """(ANNOTATIONS that fit the standard, QUARANTINE, rows read) of a month's files."""
-    where = spec.annotation.model_copy(update={"path": f"{FOLDER}/{month}/{ANSWERS}"})
-    answering = spec.model_copy(update={"annotation": where})
-    try:
-        found = read_annotations(answering, documents, duplicates)
-    except SourceError:  # no file yet
-        return ANNOTATIONS.empty_table(), QUARANTINE.empty_table(), 0
-    return found.annotations, found.rejected, found.rows - found.forgotten - found.joined
+    files = answer_files(review_folder(spec.name, month))
+    items = items_of(spec, documents, duplicates)
+    found = read_annotations(spec, items, files, f"review {month}")
+    return found.annotations, found.rejected, (found.read or 0) - found.forgotten - found.joined
 
 
 def _accepted(

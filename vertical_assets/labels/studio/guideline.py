@@ -69,6 +69,9 @@ def _rules(spec: VerticalSpec) -> list[str]:
     rules = ["Go by what the text says, not by what you know or guess beyond it."]
     if task.kind == "classification":
         rules.append("If two labels seem to fit, take the one that most of the text is about.")
+    if task.kind == "classification" and task.measured != "nominal":
+        order = " < ".join(task.labels)
+        rules.append(f"The labels are in order: {order}. If torn between two, take the nearer one.")
     if task.has_spans:
         rules += SPAN_RULES[:2] if task.kind == "question_answering" else SPAN_RULES
     if task.questions:

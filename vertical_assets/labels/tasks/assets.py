@@ -64,7 +64,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
         from vertical_assets.store.tables import stage_table
 
         known = Known.of(
-            labeled_set and labeled_set.read(["item_id", "n_annotators", "text"]),
+            labeled_set and labeled_set.read(["item_id", "n_annotators", "method", "text"]),
             adjudication_queue and adjudication_queue.read(["item_id"]),
             relabel_queue and relabel_queue.read(),
             prelabels and prelabels.read(),

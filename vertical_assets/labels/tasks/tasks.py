@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 from upath import UPath
 
+from vertical_assets.labels.gold.labeled import ADJUDICATED
 from vertical_assets.labels.targets import COLUMN, from_cell, to_cell
 from vertical_assets.labels.tasks.pool import draw_pool, rank_of
 from vertical_assets.labels.tasks.rules import Prediction, TextRules
@@ -68,8 +69,8 @@ def plan_tasks(
 ) -> Plan:
     """Chooses what to label next.
 
-    Left alone are items with labels of `annotation.tasks.enough` annotators, unless the relabel
-    queue names them, and disputed ones, which wait for a decision.
+    Left alone are items with labels of `annotation.tasks.enough` annotators and decided ones,
+    unless the relabel queue names them, and disputed ones, which wait for a decision.
 
     Args:
         documents: batches with doc_id, text.
@@ -83,8 +84,12 @@ def plan_tasks(
     settings = spec.annotation.tasks
     rules = TextRules(spec, data)
     disputed = set(known.disputed["item_id"].to_pylist())
-    columns = (known.labeled[name].to_pylist() for name in ("item_id", "n_annotators"))
-    enough = {item for item, people in zip(*columns, strict=True) if people >= settings.enough}
+    columns = (known.labeled[name].to_pylist() for name in ("item_id", "n_annotators", "method"))
+    enough = {
+        item
+        for item, people, method in zip(*columns, strict=True)
+        if people >= settings.enough or method == ADJUDICATED
+    }
     pool = draw_pool(documents, enough | disputed, settings.pool, spec.seed)
     queue = [row for row in known.queue.to_pylist() if row["item_id"] not in disputed]
     said = {row["item_id"]: row for row in known.prelabels.to_pylist()}

@@ -7,7 +7,7 @@ from vertical_assets.store import Table, store_root
 from vertical_assets.store.io_managers import markdown_table, picture, stored
 
 VERSION = "1"
-RELEASED = "quantized_artifact"  # the asset that is another one once another model answers
+RELEASED = "release"  # the asset that is another one once another model answers
 
 
 def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:

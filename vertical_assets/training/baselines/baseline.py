@@ -12,21 +12,21 @@ Beside it, of labels and numbers, gradient-boosted trees, see `boosting`.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from vertical_assets.labels.gold.lexical import (
+    tfidf,
+    tfidf_logistic_regression,
+    tfidf_one_vs_rest,
+)
 from vertical_assets.labels.splits import Items
 from vertical_assets.labels.targets import Target
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.baselines.dictionary import SpanDictionary
 from vertical_assets.training.baselines.overlap import most_similar_phrases
 
-if TYPE_CHECKING:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-
-MIN_DOCUMENTS = 2  # an n-gram seen once can't help on other texts
 RIDGE = 1.0  # scikit-learn's default penalty
 
 
@@ -65,66 +65,6 @@ def baseline_predictions(
         return [spans.find(text) for text in texts], [None] * len(texts)
     answers = most_similar_phrases(train_set, texts, questions or [], spec)
     return [answer for answer, _ in answers], [similarity for _, similarity in answers]
-
-
-def tfidf(spec: VerticalSpec) -> "TfidfVectorizer":
-    """TF-IDF of the baselines: characters 1-3 where words have no spaces, else words 1-2."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    by_character = not spec.spaced
-    return TfidfVectorizer(
-        analyzer="char" if by_character else "word",
-        ngram_range=(1, 3) if by_character else (1, 2),
-        min_df=MIN_DOCUMENTS,
-        sublinear_tf=True,
-        dtype=np.float32,
-    )
-
-
-def fit_tfidf_classifier(
-    texts: list[str], labels: list[str], spec: VerticalSpec
-) -> tuple["TfidfVectorizer", "LogisticRegression"]:
-    """TF-IDF with logistic regression, C = 10, as scikit-learn's own models."""
-    from sklearn.linear_model import LogisticRegression
-
-    vectorizer = tfidf(spec)
-    model = LogisticRegression(C=10.0, max_iter=200)
-    model.fit(vectorizer.fit_transform(texts), labels)
-    return vectorizer, model
-
-
-def tfidf_logistic_regression(
-    train_texts: list[str], train_labels: list[str], texts: list[str], spec: VerticalSpec
-) -> np.ndarray:
-    """Probabilities, texts x labels, of TF-IDF with logistic regression."""
-    vectorizer, model = fit_tfidf_classifier(train_texts, train_labels, spec)
-    found = model.predict_proba(vectorizer.transform(texts))
-    probabilities = np.zeros((len(texts), len(spec.labels)))
-    columns = [spec.labels.index(label) for label in model.classes_]
-    probabilities[:, columns] = found  # a label that training never saw keeps probability 0
-    return probabilities
-
-
-def tfidf_one_vs_rest(
-    train_texts: list[str],
-    train_labels: Sequence[Sequence[str]],
-    texts: list[str],
-    spec: VerticalSpec,
-) -> np.ndarray:
-    """Probabilities, texts x labels, each label by a logistic regression of its own, C = 10."""
-    from sklearn.linear_model import LogisticRegression
-
-    vectorizer = tfidf(spec)
-    train, asked = vectorizer.fit_transform(train_texts), vectorizer.transform(texts)
-    probabilities = np.zeros((len(texts), len(spec.labels)))
-    for code, label in enumerate(spec.labels):
-        has = np.array([label in each for each in train_labels])
-        if has.all() or not has.any():  # nothing to tell apart
-            probabilities[:, code] = float(has.any())
-            continue
-        model = LogisticRegression(C=10.0, max_iter=200).fit(train, has)
-        probabilities[:, code] = model.predict_proba(asked)[:, 1]
-    return probabilities
 
 
 def tfidf_ridge(

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from vertical_assets.labels.gold.lexical import tfidf
 from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.training.baselines.baseline import tfidf
 
 KINDS = ("classification", "multi_label", "regression")
 BINS = 16  # of a feature's values; with 256 no better, and slower

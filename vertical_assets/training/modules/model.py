@@ -3,6 +3,7 @@
 `save_pretrained` writes config.json and model.safetensors, `from_pretrained` opens them.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +148,11 @@ class VerticalModel(PreTrainedModel):
 
 AutoConfig.register(MODEL_TYPE, VerticalConfig)
 AutoModel.register(VerticalConfig, VerticalModel)
+
+
+def is_vertical(checkpoint: Path) -> bool:
+    """Whether a checkpoint is a VerticalModel; else it is transformers' own classifier."""
+    return bool(json.loads((checkpoint / "config.json").read_text())["model_type"] == MODEL_TYPE)
 
 
 def on_base(base: Path, spec: VerticalSpec, feature_widths: Mapping[str, int]) -> VerticalModel:

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vertical_assets.evaluation.errors.label_errors import suspicion_of
 from vertical_assets.evaluation.errors.outliers import outliers_of
 from vertical_assets.evaluation.errors.relabel import Finding, relabel_queue, unusual
 from vertical_assets.evaluation.errors.wrong import errors_table, wrong_rows
+from vertical_assets.labels.gold.confident_learning import suspicion_of
 from vertical_assets.labels.targets import Span
 from vertical_assets.training.predictions import predictions_of
 from vertical_assets_tests.evaluation.errors.notes import (

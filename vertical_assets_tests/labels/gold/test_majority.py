@@ -7,7 +7,8 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from vertical_assets.labels.gold.majority import majority
+from vertical_assets.labels.aggregation import majority
+from vertical_assets.labels.gold.labeled import Gold, label_items
 from vertical_assets.labels.splits import (
     TEST,
     TRAIN,
@@ -18,10 +19,10 @@ from vertical_assets.labels.splits import (
     split_of,
 )
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.contracts import DEDUP_DOCUMENTS, LABELED
+from vertical_assets.store.contracts import DECISIONS, DEDUP_DOCUMENTS, LABELED
 from vertical_assets_tests.conftest import shared_data, tiny
 from vertical_assets_tests.corpus.validity.test_rules import ROW
-from vertical_assets_tests.labels.test_agreement import said
+from vertical_assets_tests.labels.agreement.test_report import said
 
 SPEC = VerticalSpec(**tiny(task={"name": "t", "labels": {"0": "no", "1": "yes"}}))
 
@@ -33,6 +34,13 @@ def documents(items: list[str]) -> pa.Table:
     ]
     wanted = [{k: row[k] for k in DEDUP_DOCUMENTS.names} for row in rows]
     return pa.Table.from_pylist(wanted, DEDUP_DOCUMENTS)
+
+
+def gold_of(annotations: pa.Table, corpus: pa.Table, spec: VerticalSpec) -> Gold:
+    """Gold labels by majority, without anybody's decisions."""
+    gold = label_items(majority(annotations, spec), DECISIONS.empty_table(), corpus, spec)
+    assert gold.conserved
+    return gold
 
 
 def labeled(rows: list[tuple[str, str, str]]) -> pa.Table:
@@ -63,7 +71,7 @@ def test_majority_on_a_published_crowd_set() -> None:
         rows = [(r["item"], r["annotator"], r["label"]) for r in csv.DictReader(file)]
     with (folder / "BarzanMozafari.gold.csv").open() as file:
         gold = {r["item"]: r["label"] for r in csv.DictReader(file)}
-    found = majority(said(rows), documents(sorted({item for item, _, _ in rows})), SPEC)
+    found = gold_of(said(rows), documents(sorted({item for item, _, _ in rows})), SPEC)
     right = sum(gold[r["item_id"]] == r["label"] for r in found.labeled.to_pylist())
     assert (found.labeled.num_rows, found.disputed.num_rows) == (1000, 0)
     assert right == 696
@@ -71,7 +79,7 @@ def test_majority_on_a_published_crowd_set() -> None:
 
 def test_ties_wait_for_adjudication_and_nothing_is_lost() -> None:
     rows = [("a", "x", "0"), ("a", "y", "1"), ("b", "x", "1"), ("b", "y", "1"), ("c", "x", "0")]
-    found = majority(said(rows), documents(["a", "b", "c"]), SPEC)
+    found = gold_of(said(rows), documents(["a", "b", "c"]), SPEC)
     assert found.disputed["item_id"].to_pylist() == ["a"]
     assert json.loads(found.disputed["votes"][0].as_py()) == {"0": 1, "1": 1}
     by_item = {row["item_id"]: row for row in found.labeled.to_pylist()}
@@ -96,7 +104,7 @@ def test_a_group_of_meta_decides_the_split() -> None:
         pa.array([json.dumps({"category": f"A{n // 20}"}) for n in range(60)]),
     )
     rows = [(item, who, "1") for item in items for who in ("x", "y")]
-    found = majority(said(rows), table, spec).labeled.to_pylist()
+    found = gold_of(said(rows), table, spec).labeled.to_pylist()
     splits = {row["cluster_id"]: row["split"] for row in found}
     assert set(splits) == {"A0", "A1", "A2"}
     assert all(splits[row["cluster_id"]] == row["split"] for row in found)

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ import pytest
 from upath import UPath
 
 from vertical_assets.alerts import alerts
+from vertical_assets.labels.adjudication.decisions import read_decisions
 from vertical_assets.labels.agreement import agreement_report
-from vertical_assets.labels.annotations import needed_columns, read_annotations
+from vertical_assets.labels.annotations import items_of, needed_columns, read_annotations
+from vertical_assets.labels.batches.arrivals import SETTLED_SECONDS, arrivals
 from vertical_assets.labels.studio.automation import LabelStudioServer, label_studio_sensor
 from vertical_assets.labels.studio.client import LabelStudio, StudioError
 from vertical_assets.labels.studio.guideline import as_html, guideline
@@ -183,9 +186,11 @@ def rows_by(rows: list[dict[str, Any]], order: list[dict[str, Any]]) -> list[dic
 
 def alpha_of_the_batch_is_krippendorffs(work: Work, rows: list[dict[str, Any]]) -> None:
     none = pa.Table.from_pylist([], DUPLICATES)
-    read = read_annotations(spec(), work.texts.select(needed_columns(spec())), none)
+    items = items_of(spec(), work.texts.select(needed_columns(spec())), none)
+    (batch,) = arrivals(spec(), time.time() + SETTLED_SECONDS + 1).batches
+    read = read_annotations(spec(), items, batch.files, batch.key)
     assert (read.annotations.num_rows, read.rejected.num_rows) == (len(rows), 0)
-    report = agreement_report(read.annotations, spec().labels, 10, 1, spec().task.kind)
+    report = agreement_report(read.annotations, spec())
     said = [
         [
             int(row["label"] == "positive")
@@ -245,6 +250,10 @@ def test_a_person_decides_on_disputed_items_with_a_reason(work: Work) -> None:
     work.people[PEOPLE[1]]._json("POST", path, json={"result": result})
     pulled = pull(owner, spec(), desk)
     (decision,) = work.rows(pulled.file)
+    none = pa.Table.from_pylist([], DUPLICATES)
+    items = items_of(spec(), work.texts.select(needed_columns(spec())), none)
+    read = read_decisions(spec(), items)
+    assert (read.decisions.num_rows, read.rejected.num_rows) == (1, 0)
     assert pulled.file is not None
     assert pulled.file.name == f"decisions-label_studio-{project.number}-1.jsonl"
     assert {name: decision[name] for name in ("item_id", "label", "decided_by", "reason")} == {

@@ -67,6 +67,12 @@ def test_the_guideline_is_no_way_into_a_page() -> None:
     assert "<script>" not in as_html("- <script>alert(1)</script>\n")
 
 
+def test_the_guideline_of_labels_in_order_says_so() -> None:
+    task = {"name": "size", "labels": {"small": "S.", "large": "L."}, "level": "ordinal"}
+    spec = VerticalSpec(**tiny(task=task, annotation={}))
+    assert "- The labels are in order: small < large." in guideline(spec)
+
+
 @pytest.mark.parametrize("kind", TASKS)
 def test_the_interface_has_a_control_for_every_part_of_the_answer(kind: str) -> None:
     view = ET.fromstring(labeling_config(spec_of(kind), adjudication=True))

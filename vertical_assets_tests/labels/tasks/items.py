@@ -46,7 +46,7 @@ def documents(count: int) -> pa.Table:
 
 
 def labeled(found: pa.Table, people: dict[int, int]) -> pa.Table:
-    """LABELED of some documents: row -> how many annotators."""
+    """LABELED of some documents: row -> how many annotators; 0: a person decided."""
     rows = [
         {
             "item_id": found["doc_id"][row].as_py(),
@@ -55,7 +55,7 @@ def labeled(found: pa.Table, people: dict[int, int]) -> pa.Table:
             "label": "negative",
             "confidence": 1.0,
             "n_annotators": count,
-            "method": "majority",
+            "method": "majority" if count else "adjudicated",
             "split": "train",
             "cluster_id": found["doc_id"][row].as_py(),
         }

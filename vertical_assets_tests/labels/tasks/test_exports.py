@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from vertical_assets.labels.annotations import read_annotations
+from vertical_assets.labels.annotations import items_of, read_annotations
 from vertical_assets.labels.tasks.exports import (
     CSV_NAME,
     LINES_NAME,
@@ -102,7 +102,8 @@ def test_a_filled_in_csv_is_a_file_of_labels(
         writer = csv.DictWriter(file, list(cells[0]))
         writer.writeheader()
         writer.writerows({**row, "annotator_id": "anna", "label": "positive"} for row in cells)
-    read = read_annotations(spec, found, DUPLICATES.empty_table())
+    items = items_of(spec, found, DUPLICATES.empty_table())
+    read = read_annotations(spec, items, [UPath(mine)], "anna")
     assert read.rejected.num_rows == 0
     assert read.annotations["item_id"].to_pylist() == found["doc_id"].to_pylist()
 

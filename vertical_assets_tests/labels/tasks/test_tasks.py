@@ -57,13 +57,13 @@ def test_every_strategy_has_its_share_and_no_item_comes_twice() -> None:
 
 def test_items_with_labels_enough_and_disputed_ones_are_left_alone() -> None:
     found = documents(12)
-    known = labeled(found, {0: 2, 1: 3, 2: 1})  # two are enough
-    disputed = pa.Table.from_pylist(
-        [{"item_id": "d003", "text": "", "task": "sentiment", "votes": "{}"}], ADJUDICATION
-    )
+    known = labeled(found, {0: 2, 1: 3, 2: 1, 4: 0})  # two are enough
+    needed = dict.fromkeys((f.name for f in ADJUDICATION if not f.nullable), "")
+    row = needed | {"item_id": "d003", "confidence": 0.5}
+    disputed = pa.Table.from_pylist([row], ADJUDICATION)
     made = plan(only("random", 12), found, labeled=known, disputed=disputed)
-    assert set(made.tasks["item_id"].to_pylist()) == {f"d{n:03}" for n in (2, *range(4, 12))}
-    assert made.facts["with_enough_labels"] == 2
+    assert set(made.tasks["item_id"].to_pylist()) == {f"d{n:03}" for n in (2, *range(5, 12))}
+    assert made.facts["with_enough_labels"] == 3
     assert made.facts["disputed"] == 1
 
 

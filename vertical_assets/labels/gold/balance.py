@@ -66,3 +66,20 @@ def rare(counts: Counts, spec: VerticalSpec, fewest: int) -> list[str]:
     return [
         name for name in counts[TRAIN] if counts[TRAIN][name] < fewest or not counts[TEST][name]
     ]
+
+
+def class_weights(counts: Counts) -> list[dict[str, Any]]:
+    """What each class of the training split weighs: inversely proportional to its frequency (SPEC
+    E1), n / (classes x n of the class); a class without items has no weight.
+    """
+    train = counts[TRAIN]
+    total, present = sum(train.values()), sum(count > 0 for count in train.values())
+    return [
+        {
+            "class": name,
+            "training items": count,
+            "share": count / total if total else None,
+            "weight": total / (present * count) if count else None,
+        }
+        for name, count in train.items()
+    ]

@@ -1,4 +1,4 @@
-"""Suspected label errors: confident learning on the probabilities of held-out items, by cleanlab.
+"""Confident learning: which labels are probably wrong, by cleanlab.
 
 Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels":
 how many labels are wrong is estimated from the joint distribution of given and confidently

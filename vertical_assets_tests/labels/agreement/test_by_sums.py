@@ -1,6 +1,5 @@
-"""Agreement on sets, spans and numbers: the library's and published values, and its interval."""
+"""Agreement on sets and spans: the library's values, and its interval."""
 
-import json
 from typing import Any
 
 import krippendorff
@@ -11,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vertical_assets.labels.agreement import agreement_report
-from vertical_assets.labels.agreement_by_sums import character_counts, span_f1, sums_of
+from vertical_assets.labels.agreement.by_sums import character_counts, span_f1, sums_of
 from vertical_assets.labels.simulation import simulate_annotations
-from vertical_assets.labels.targets import COLUMN, Span, to_cell
+from vertical_assets.labels.targets import COLUMN, Span, Target, to_cell
 from vertical_assets.spec import Simulate, TaskKind, VerticalSpec
 from vertical_assets.store.contracts import ANNOTATIONS
 from vertical_assets_tests.bc5cdr import bc5cdr, documents
-from vertical_assets_tests.conftest import shared_data
+from vertical_assets_tests.conftest import tiny
+from vertical_assets_tests.labels.agreement.test_report import value
 from vertical_assets_tests.labels.test_kinds import corpus
 
 
@@ -40,44 +40,11 @@ def said(kind: TaskKind, rows: list[tuple[str, str, Any]], characters: int = 30)
     )
 
 
-def value(report: pa.Table, scope: str, name: str, statistic: str = "alpha") -> float:
-    return next(
-        row["value"]
-        for row in report.to_pylist()
-        if (row["scope"], row["name"], row["statistic"]) == (scope, name, statistic)
-    )
-
-
-def test_published_examples_have_their_published_interval_alpha() -> None:
-    examples = json.loads((shared_data("krippendorff_examples") / "examples.json").read_text())
-    measured = [example for example in examples if "interval" in example["alpha"]]
-    assert len(measured) == 2
-    for example in measured:
-        rows = [
-            (str(unit), f"coder {coder}", float(number))
-            for coder, line in enumerate(example["rows"])
-            for unit, number in enumerate(line)
-            if number is not None
-        ]
-        report = agreement_report(said("regression", rows), [], 200, 1, "regression")
-        found = value(report, "overall", "all")
-        assert found == pytest.approx(example["alpha"]["interval"], abs=5e-4), example["name"]
-
-
-numbers = st.lists(
-    st.lists(st.integers(-50, 50).map(float), min_size=2, max_size=4), min_size=2, max_size=12
-).filter(lambda items: len({number for item in items for number in item}) > 1)
-
-
-@settings(max_examples=40)
-@given(numbers)
-def test_interval_alpha_is_the_librarys(items: list[list[float]]) -> None:
-    data = np.full((4, len(items)), np.nan)
-    for column, item in enumerate(items):
-        data[: len(item), column] = item
-    expected = krippendorff.alpha(reliability_data=data, level_of_measurement="interval")
-    found = sums_of(items, [0] * len(items), [], "regression").alpha()
-    assert found == pytest.approx(expected, abs=1e-9)
+def spec_of(kind: TaskKind, labels: str = "xyz") -> VerticalSpec:
+    task: dict[str, Any] = {"name": "t", "kind": kind}
+    if kind != "question_answering":
+        task["labels"] = {label: label for label in labels}
+    return VerticalSpec(**tiny(task=task, agreement={"bootstrap": 50}))
 
 
 LABELS = ("x", "y")
@@ -138,7 +105,7 @@ def test_annotators_who_err_more_agree_less_on_bc5cdr() -> None:
     for rate in (0.0, 0.03, 0.3):
         how = Simulate(gold="entities", annotators=3, error_rate=rate)
         table = simulate_annotations(corpus(rows, "bc5cdr"), how, spec).annotations
-        report = agreement_report(table, spec.labels, 100, 1, "entities")
+        report = agreement_report(table, spec)
         overall = report.to_pylist()[0]
         assert overall["low"] <= overall["value"] <= overall["high"]
         assert overall["items"] == 120
@@ -154,14 +121,22 @@ def test_the_report_names_every_label_and_pair() -> None:
         for who in ("ann", "bob")
     ]
     rows.append(("alone", "cy", ("x",)))
-    report = agreement_report(said("multi_label", rows), ["x", "y", "z"], 50, 1, "multi_label")
+    report = agreement_report(said("multi_label", rows), spec_of("multi_label"))
     assert [(r["scope"], r["name"], r["statistic"]) for r in report.to_pylist()] == [
         ("overall", "all", "alpha"),
+        ("overall", "all", "ac1"),
         ("overall", "all", "percent"),
+        ("batch", "b", "alpha"),
+        ("batch", "b", "ac1"),
+        ("batch", "b", "percent"),
         ("class", "x", "alpha"),
+        ("class", "x", "ac1"),
         ("class", "y", "alpha"),
+        ("class", "y", "ac1"),
         ("pair", "ann | bob", "alpha"),
         ("pair", "ann | bob", "percent"),
+        ("annotator", "ann", "alpha"),
+        ("annotator", "bob", "alpha"),
     ]
     assert all(row["value"] == pytest.approx(1.0) for row in report.to_pylist())
 
@@ -173,14 +148,32 @@ def test_span_f1_is_one_annotators_against_the_others() -> None:
     assert span_f1([[a, b]]) == pytest.approx(4 / 6)
 
 
+def test_an_annotator_against_the_rest_counts_others_of_an_item_as_one() -> None:
+    """bob and cy say the same, so that ann differs from either as much as from both."""
+    marked = {"ann": (Span(0, 4, "x"),), "bob": (Span(0, 9, "x"),), "cy": (Span(0, 9, "x"),)}
+    rows = [(item, who, marked[who]) for item in "12" for who in marked]
+    rows += [("3", who, (Span(2, 5, "y"),)) for who in marked]
+    report = agreement_report(said("entities", rows), spec_of("entities"))
+    with_one = value(report, "pair", "ann | bob")
+    assert value(report, "annotator", "ann") == pytest.approx(with_one)
+    assert with_one < value(report, "annotator", "bob") < value(report, "pair", "bob | cy") == 1.0
+    items = {r["name"]: r["items"] for r in report.to_pylist() if r["scope"] == "annotator"}
+    assert items == {"ann": 3, "bob": 3, "cy": 3}
+
+
 def test_items_that_one_annotator_saw_prove_nothing() -> None:
-    report = agreement_report(said("regression", [("1", "a", 3.0)]), [], 50, 1, "regression")
-    assert report.to_pylist()[0]["value"] is None
+    cases: list[tuple[TaskKind, Target]] = [
+        ("multi_label", ("x",)),
+        ("entities", (Span(0, 4, "x"),)),
+    ]
+    for kind, target in cases:
+        report = agreement_report(said(kind, [("1", "a", target)]), spec_of(kind))
+        assert set(report["value"].to_pylist()) == {None}
 
 
 def test_questions_about_one_text_are_items_of_their_own() -> None:
     table = said("question_answering", [("1", who, (Span(0, 3, "answer"),)) for who in "ab"] * 2)
     asked = pa.array(["why?", "why?", "how?", "how?"])
     table = table.set_column(table.column_names.index("question"), "question", asked)
-    report = agreement_report(table, ["answer"], 50, 1, "question_answering")
+    report = agreement_report(table, spec_of("question_answering"))
     assert report.to_pylist()[0]["items"] == 2

@@ -1,30 +1,29 @@
-"""Agreement on sets of labels, spans and numbers: alpha as a function of sums over items (D8).
+"""Agreement on sets of labels and spans: nominal alpha as a function of sums over items (D8).
 
-| task.kind | units | level |
-|---|---|---|
-| multi_label | item and label: has it or not; the mean of the labels' alphas | nominal |
-| entities, question_answering | characters: outside, first of or inside a span | nominal |
-| regression | items | interval |
+| task.kind | units |
+|---|---|
+| multi_label | item and label: has it or not; the mean of the labels' alphas |
+| entities, question_answering | characters: outside, first of or inside a span |
 
 Characters rather than words: an end that is off by one letter counts, in every language. All alphas
 are Krippendorff's (2011, "Computing Krippendorff's Alpha-Reliability"), in closed form: the library
-`krippendorff` makes units x values x values numbers, too many for characters and for real numbers.
-The tests compare both. Since every figure is a sum over items, the bootstrap draws items, not
-characters, which depend on each other.
+`krippendorff` makes units x values x values numbers, too many for characters. The tests compare
+both. Since every figure is a sum over items, the bootstrap draws items, not characters, which
+depend on each other.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
+from vertical_assets.labels.agreement.alpha import AT_ONCE, units_of
+from vertical_assets.labels.agreement.rows import MOST_PAIRS, row
 from vertical_assets.labels.targets import Span, Target, targets_of
-from vertical_assets.spec import TaskKind
-
-DRAWS_AT_ONCE = 5_000_000  # numbers of one block of resamples: 40 MB
+from vertical_assets.spec import TaskKind, VerticalSpec
 
 Judged = Mapping[str, Target]  # annotator -> what they said of one item
 
@@ -33,24 +32,25 @@ Judged = Mapping[str, Target]  # annotator -> what they said of one item
 class Sums:
     """Items x figures, and how alpha is made of the figures' sums.
 
-    `nominal`: for each of `questions` the counts of its values, then their observed agreement
-    sum_u sum_c n_uc (n_uc - 1) / (m_u - 1). `interval`: values, their sum, the sum of their
-    squares, and sum_u sum_ij (v_i - v_j)^2 / (m_u - 1).
+    For each of `questions` the counts of its values, then their observed agreement
+    sum_u sum_c n_uc (n_uc - 1) / (m_u - 1).
     """
 
     values: np.ndarray
-    level: Literal["nominal", "interval"]
     questions: int = 1
 
-    def alpha(self) -> float:
-        """Of all items; nan where no item has two annotators."""
-        return float(self._alpha(self.values.sum(axis=0))) if len(self.values) else float("nan")
+    def alpha(self, weights: np.ndarray | None = None) -> float:
+        """Of all items, each as often as `weights` says; nan where there is none."""
+        if not len(self.values):
+            return float("nan")
+        every = self.values if weights is None else self.values * weights[:, None]
+        return float(self._alpha(every.sum(axis=0)))
 
     def resampled(self, rounds: int, seed: int) -> np.ndarray:
         """Alpha of `rounds` resamples of the items, drawn with replacement."""
         rng, items = np.random.default_rng(seed), len(self.values)
         found: list[np.ndarray] = []
-        block = max(1, DRAWS_AT_ONCE // max(items, 1))
+        block = max(1, AT_ONCE // max(items, 1))
         for start in range(0, rounds if items else 0, block):
             size = min(block, rounds - start)
             drawn = rng.multinomial(items, np.full(items, 1 / items), size=size)
@@ -58,13 +58,6 @@ class Sums:
         return np.concatenate([np.empty(0), *found])
 
     def _alpha(self, sums: np.ndarray) -> np.ndarray:
-        if self.level == "interval":
-            count, total, squares, within = np.moveaxis(sums, -1, 0)
-            observed = (count - 1) * within
-            expected = 2 * (count * squares - total**2)
-            # Equal numbers leave rounding errors where nothing should be.
-            defined = expected > 1e-9 * count * squares
-            return 1.0 - np.divide(observed, expected, out=np.zeros_like(observed), where=defined)
         parts = sums.reshape(*sums.shape[:-1], self.questions, -1)
         counts, agreed = parts[..., :-1], parts[..., -1]
         total = counts.sum(axis=-1)
@@ -109,34 +102,23 @@ def sums_of(
         labels: labels or types that count; spans of others are taken as outside.
         kind: of the task.
     """
-    if kind == "regression":
-        numbers = [np.array(said, np.float64) for said in judged]
-        middle = np.concatenate(numbers).mean() if numbers else 0.0  # alpha knows no zero point
-        rows = [_interval(said - middle) for said in numbers]
-        return Sums(np.array(rows).reshape(-1, 4), "interval")
     if kind == "multi_label":
         sets = [[set(cast("tuple[str, ...]", each)) for each in said] for said in judged]
         rows = [_labels(said, labels) for said in sets]
-        return Sums(np.array(rows).reshape(-1, 3 * len(labels)), "nominal", len(labels))
+        return Sums(np.array(rows).reshape(-1, 3 * len(labels)), len(labels))
     spans = [[cast("tuple[Span, ...]", each) for each in said] for said in judged]
     values = 1 + 2 * len(labels)
     rows = [_characters(said, n, labels) for said, n in zip(spans, lengths, strict=True)]
-    return Sums(np.array(rows).reshape(-1, values + 1), "nominal")
-
-
-def _interval(values: np.ndarray) -> list[float]:
-    total, squares = values.sum(), (values**2).sum()
-    within = 2 * (len(values) * squares - total**2) / (len(values) - 1)
-    return [len(values), total, squares, within]
+    return Sums(np.array(rows).reshape(-1, values + 1))
 
 
 def _labels(said: Sequence[set[str]], labels: Sequence[str]) -> list[float]:
-    row: list[float] = []
+    figures: list[float] = []
     for label in labels:
         yes = sum(label in each for each in said)
         no = len(said) - yes
-        row += [no, yes, (yes * (yes - 1) + no * (no - 1)) / (len(said) - 1)]
-    return row
+        figures += [no, yes, (yes * (yes - 1) + no * (no - 1)) / (len(said) - 1)]
+    return figures
 
 
 def _characters(said: Sequence[Sequence[Span]], length: int, labels: Sequence[str]) -> list[float]:
@@ -153,11 +135,11 @@ def character_counts(
     """
     codes = {label: 1 + 2 * number for number, label in enumerate(labels)}
     tags = np.zeros((len(said), length), np.int64)
-    for row, spans in enumerate(said):
+    for who, spans in enumerate(said):
         for span in spans:
             if span.label in codes:
-                tags[row, span.start] = codes[span.label]
-                tags[row, span.start + 1 : span.end] = codes[span.label] + 1
+                tags[who, span.start] = codes[span.label]
+                tags[who, span.start + 1 : span.end] = codes[span.label] + 1
     values = 1 + 2 * len(labels)
     flat = tags + values * np.arange(length)
     return np.bincount(flat.ravel(), minlength=values * length).reshape(length, values)
@@ -181,34 +163,69 @@ def span_f1(judged: Iterable[Sequence[Target]]) -> float:
     return 2 * common / given if given else float("nan")
 
 
-def rows_by_sums(
-    annotations: pa.Table, labels: Sequence[str], kind: TaskKind, rounds: int, seed: int
+def overall(
+    annotations: pa.Table, spec: VerticalSpec, scope: str, name: str
 ) -> list[dict[str, Any]]:
-    """Rows of AGREEMENT: over all with its interval, by label or type, by pair of annotators."""
+    """Alpha with its interval; AC1 of sets of labels, the labels' mean; percent; F1 of spans."""
+    kind = spec.task.kind
     judged, lengths = judged_items(annotations, kind)
     every = [list(said.values()) for said in judged]
-    sums = sums_of(every, lengths, labels, kind)
-    resampled = sums.resampled(rounds, seed)
-    low, high = np.percentile(resampled, [2.5, 97.5]) if len(resampled) else (None, None)
-    rows = [
-        _row("overall", "all", "alpha", sums.alpha(), len(every), low, high),
-        *_plain_rows("overall", "all", every, kind),
+    sums = sums_of(every, lengths, spec.task.answers, kind)
+    drawn = sums.resampled(spec.agreement.bootstrap, spec.seed)
+    rows = [row(scope, name, "alpha", sums.alpha(), len(every), drawn)]
+    if kind == "multi_label":
+        ac1 = np.mean([label_ac1(every, label) for label in spec.labels])
+        rows.append(row(scope, name, "ac1", float(ac1), len(every)))
+    return [*rows, *_plain_rows(scope, name, every, kind)]
+
+
+def details(annotations: pa.Table, spec: VerticalSpec) -> list[dict[str, Any]]:
+    """Rows by label or type, by pair of annotators, and by annotator against all others of the
+    same items, who count one annotator together.
+    """
+    kind, labels = spec.task.kind, spec.task.answers
+    judged, lengths = judged_items(annotations, kind)
+    every = [list(said.values()) for said in judged]
+    rows = []
+    for label in labels if kind in ("multi_label", "entities") else ():
+        if any(_has(target, label) for said in every for target in said):
+            one = sums_of(every, lengths, [label], kind)
+            rows.append(row("class", label, "alpha", one.alpha(), len(every)))
+            if kind == "multi_label":
+                rows.append(row("class", label, "ac1", label_ac1(every, label), len(every)))
+    pairs = [
+        (item, min(pair), max(pair))
+        for item, said in enumerate(judged)
+        for pair in combinations(said, 2)
     ]
-    if kind in ("multi_label", "entities"):
-        for label in labels:
-            used = any(_has(target, label) for said in every for target in said)
-            if used:
-                one = sums_of(every, lengths, [label], kind)
-                rows.append(_row("class", label, "alpha", one.alpha(), len(every)))
-    people = sorted({who for said in judged for who in said})
-    for a, b in combinations(people, 2):
-        both = [number for number, said in enumerate(judged) if a in said and b in said]
-        if both:
-            two = [[judged[number][a], judged[number][b]] for number in both]
-            pair = sums_of(two, [lengths[number] for number in both], labels, kind)
-            rows.append(_row("pair", f"{a} | {b}", "alpha", pair.alpha(), len(two)))
-            rows += _plain_rows("pair", f"{a} | {b}", two, kind)
+    two = [[judged[item][a], judged[item][b]] for item, a, b in pairs]
+    sums = sums_of(two, [lengths[item] for item, _, _ in pairs], labels, kind)
+    by_pair: dict[tuple[str, str], list[int]] = {}
+    by_annotator: dict[str, list[int]] = {}
+    for place, (_, a, b) in enumerate(pairs):
+        by_pair.setdefault((a, b), []).append(place)
+        by_annotator.setdefault(a, []).append(place)
+        by_annotator.setdefault(b, []).append(place)
+    most = sorted(by_pair, key=lambda pair: (-len(by_pair[pair]), pair))[:MOST_PAIRS]
+    for a, b in sorted(most):
+        places, name = by_pair[a, b], f"{a} | {b}"
+        alpha = replace(sums, values=sums.values[places]).alpha()
+        rows.append(row("pair", name, "alpha", alpha, len(places)))
+        rows += _plain_rows("pair", name, [two[place] for place in places], kind)
+    for who in sorted(by_annotator):
+        places = by_annotator[who]
+        weights = np.array([1 / (len(judged[pairs[place][0]]) - 1) for place in places])
+        alpha = replace(sums, values=sums.values[places]).alpha(weights)
+        rows.append(row("annotator", who, "alpha", alpha, np.rint(weights.sum())))
     return rows
+
+
+def label_ac1(judged: Sequence[Sequence[Target]], label: str) -> float:
+    """Gwet's AC1 on whether items have one label."""
+    yes = [sum(label in cast("tuple[str, ...]", each) for each in said) for said in judged]
+    counts = np.array([(n, len(said) - n) for n, said in zip(yes, judged, strict=True)])
+    units = units_of(counts.reshape(-1, 2), np.arange(2.0), "nominal")
+    return float(units.acs(units.frequency[None].astype(np.float64))[0])
 
 
 def _has(target: Target, label: str) -> bool:
@@ -222,29 +239,7 @@ def _plain_rows(
     scope: str, name: str, judged: Sequence[Sequence[Target]], kind: TaskKind
 ) -> list[dict[str, Any]]:
     """Figures that are not corrected for chance."""
-    if kind == "regression":
-        return []
-    rows = [_row(scope, name, "percent", equal_pairs(judged), len(judged))]
+    rows = [row(scope, name, "percent", equal_pairs(judged), len(judged))]
     if kind != "multi_label":
-        rows.append(_row(scope, name, "span_f1", span_f1(judged), len(judged)))
+        rows.append(row(scope, name, "span_f1", span_f1(judged), len(judged)))
     return rows
-
-
-def _row(
-    scope: str,
-    name: str,
-    statistic: str,
-    value: float,
-    items: int,
-    low: float | None = None,
-    high: float | None = None,
-) -> dict[str, Any]:
-    return {
-        "scope": scope,
-        "name": name,
-        "statistic": statistic,
-        "value": None if np.isnan(value) else value,
-        "low": low,
-        "high": high,
-        "items": items,
-    }

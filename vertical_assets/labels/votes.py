@@ -1,0 +1,108 @@
+"""Votes: annotations of classes as numbers, so that a million of them cost seconds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Who gave which label to which item, one entry per annotation, all as codes.
+
+    `items` and `annotators` are the codes' names, in the order in which they first occur.
+    """
+
+    item: np.ndarray
+    annotator: np.ndarray
+    label: np.ndarray
+    items: pa.StringArray
+    annotators: list[str]
+    labels: int
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Items x labels: how many annotators gave each label."""
+        size = len(self.items) * self.labels
+        cells = self.item * self.labels + self.label
+        return np.bincount(cells, minlength=size).reshape(len(self.items), self.labels)
+
+    @cached_property
+    def indicator(self) -> "csr_matrix":
+        """Items x (annotators x labels): 1 where an annotator gave an item a label."""
+        from scipy.sparse import csr_matrix
+
+        said = self.annotator * self.labels + self.label
+        shape = (len(self.items), len(self.annotators) * self.labels)
+        return csr_matrix((np.ones(len(said)), (self.item, said)), shape)
+
+
+def votes_of(annotations: pa.Table, labels: Sequence[str]) -> Votes:
+    """Votes of ANNOTATIONS of one classification.
+
+    Raises:
+        ValueError: a label is none of `labels`, so that the annotations are older than those.
+    """
+    items = annotations["item_id"].combine_chunks().dictionary_encode()
+    people = annotations["annotator_id"].combine_chunks().dictionary_encode()
+    codes = pc.index_in(annotations["label"], pa.array(labels, pa.string()))
+    if codes.null_count:
+        row = annotations.filter(pc.is_null(codes)).slice(0, 1).to_pylist()[0]
+        raise ValueError(
+            f"item {row['item_id']}, annotator {row['annotator_id']}, batch {row['batch']!r}: "
+            f"{row['label']!r} is none of task.labels; materialize 'annotations' again"
+        )
+    return Votes(
+        items.indices.to_numpy().astype(np.int64),
+        people.indices.to_numpy().astype(np.int64),
+        codes.to_numpy().astype(np.int64),
+        items.dictionary,
+        people.dictionary.to_pylist(),
+        len(labels),
+    )
+
+
+def latest(annotations: pa.Table) -> pa.Table:
+    """One judgement per annotator and item, or question: of several, in different batches, the one
+    of the latest `created_at`; of those without, or of the same time, the last row.
+    """
+    key = np.zeros(annotations.num_rows, np.int64)
+    for name in ("item_id", "question", "annotator_id"):
+        column = annotations[name].combine_chunks().dictionary_encode(null_encoding="encode")
+        # Codes of what came so far, made dense: their product with the next can't overflow.
+        key = np.unique(key, return_inverse=True)[1] * max(len(column.dictionary), 1)
+        key += column.indices.to_numpy()
+    if len(np.unique(key)) == len(key):
+        return annotations
+    rows = pa.table(
+        {"key": key, "time": annotations["created_at"], "row": np.arange(annotations.num_rows)}
+    )
+    order = pc.sort_indices(
+        rows,
+        sort_keys=[(name, "ascending", "at_start") for name in rows.column_names],
+    ).to_numpy()
+    last = np.append(key[order][1:] != key[order][:-1], True)
+    return annotations.take(np.sort(order[last]))
+
+
+def pairs_within(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places i and j of every two entries of the same group, each pair once."""
+    order = np.argsort(groups, kind="stable")
+    ordered = groups[order]
+    first: list[np.ndarray] = []
+    second: list[np.ndarray] = []
+    left, distance = np.arange(len(ordered)), 0
+    while len(left):
+        distance += 1
+        left = left[left + distance < len(ordered)]
+        left = left[ordered[left] == ordered[left + distance]]
+        first.append(order[left])
+        second.append(order[left + distance])
+    return np.concatenate(first or [left]), np.concatenate(second or [left])

@@ -1,0 +1,54 @@
+"""The launcher of runs on one machine: Dagster's own, and it knows whether a run's process lives.
+
+With it `run_monitoring` closes runs whose process was killed, and `run_retries` takes them up
+again, from the step that was not finished. `dagster.yaml` names it.
+"""
+
+import re
+import socket
+
+import dagster as dg
+import psutil
+from dagster import DagsterEventType
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
+
+PID_TAG, HOST_TAG = "vertical_assets/pid", "vertical_assets/host"  # of runs that a build executes
+STARTED = re.compile(r"Started process for .* \(pid: (\d+)\)")
+
+
+class WatchedRunLauncher(DefaultRunLauncher):
+    """See the module."""
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        if is_dead(run, self._instance):
+            return CheckRunHealthResult(WorkerStatus.FAILED, "the process that ran it is gone")
+        return CheckRunHealthResult(WorkerStatus.RUNNING)
+
+
+def is_dead(run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
+    """Whether the process that executes a run on this machine is gone. Of a run elsewhere, or one
+    that did not tell its process, nothing is known.
+    """
+    if PID_TAG in run.tags:
+        if run.tags.get(HOST_TAG) != socket.gethostname():
+            return False
+        return not psutil.pid_exists(int(run.tags[PID_TAG]))
+    for entry in reversed(instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)):
+        found = STARTED.match(entry.dagster_event.message or "") if entry.dagster_event else None
+        if found:
+            return not _lives(int(found[1]), entry.timestamp)
+    return False
+
+
+def _lives(pid: int, since: float) -> bool:
+    """Whether a process of that number, begun by then, is there; a later one is another."""
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() <= since + 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,138 @@
+"""From what is stored to a release: judged, compared, decided, put into its channel (SPEC O3)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from upath import UPath
+
+from vertical_assets.evaluation import metrics
+from vertical_assets.release import channels
+from vertical_assets.release.files import CARD, DamagedArtifactError
+from vertical_assets.release.promotion.approvals import Approvals
+from vertical_assets.release.promotion.cards import model_card
+from vertical_assets.release.promotion.comparison import Comparison, ComparisonError, compare
+from vertical_assets.release.promotion.decision import (
+    REFUSED,
+    Candidate,
+    Decision,
+    decide,
+    figures_of,
+)
+from vertical_assets.release.promotion.frozen import (
+    TRAINED_ON,
+    as_bytes,
+    frozen_digest,
+    read_trained_on,
+    trained_on,
+)
+from vertical_assets.release.promotion.gates import Stored, Verdict, as_set, verdicts_of
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.store.versions import local_directory
+
+DECIDED = "release.json"
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """What became of a candidate, and what it was judged by."""
+
+    decision: Decision
+    comparison: Comparison | None
+    channels: channels.Channels
+    card: str
+
+
+def promote(
+    root: UPath,
+    stored: Stored,
+    baselines: pa.Table,
+    more: Sequence[Verdict],
+    approvals: Approvals,
+    spec: VerticalSpec,
+) -> Promoted:
+    """Judges the stored artifact and, unless it is refused, stores it as a release.
+
+    Doing it again changes nothing, and neither does being killed in between: a release is named by
+    its content, and a channel that names it already has no new history.
+
+    Args:
+        root: the store's root.
+        stored: what it is judged by.
+        baselines: PREDICTIONS of the asset `baselines`.
+        more: verdicts that are on record.
+        approvals: what people said.
+        spec: the vertical.
+    """
+    folder = channels.releases_folder(root, spec.name)
+    now, release = channels.read_channels(folder), stored.artifact.name
+    champion = now.replaced_by(release)
+    verdicts = [*verdicts_of(stored, spec), *more]
+    comparison, incomparable = None, None
+    try:
+        comparison = _compared(folder, champion, stored, baselines, spec)
+        judged = metrics.gates_of(comparison.report, spec)
+        verdicts += [Verdict("release", as_set(gate, spec)) for gate in judged]
+    except (ComparisonError, DamagedArtifactError, FileNotFoundError) as error:
+        incomparable = f"not compared: {error}"
+    candidate = Candidate(
+        release,
+        champion,
+        reigning=now.champion == release,
+        withdrawn=release in now.withdrawn,
+        approval=approvals.of(release) if spec.promote.approval == "required" else None,
+        incomparable=incomparable,
+    )
+    decision = decide(candidate, verdicts, comparison, spec)
+    card = model_card(stored, comparison, decision.verdicts, spec)
+    if decision.outcome == REFUSED:
+        after = channels.refuse(folder, release, decision.reason)
+    else:
+        files = {
+            CARD: card,
+            DECIDED: json.dumps(_manifest(decision, comparison, champion, stored, spec), indent=2),
+            TRAINED_ON: as_bytes(trained_on(stored.labeled)),
+        }
+        channels.store_release(root, spec.name, stored.artifact, files)
+        after = channels.set_channel(folder, decision.outcome, release, decision.reason)
+    return Promoted(decision, comparison, after, card)
+
+
+def _compared(
+    folder: UPath,
+    champion: str | None,
+    stored: Stored,
+    baselines: pa.Table,
+    spec: VerticalSpec,
+) -> Comparison:
+    """The comparison; without a champion, with the baselines alone."""
+    if champion is None:
+        return compare(stored.artifact, stored.labeled, baselines, spec)
+    try:
+        seen = read_trained_on(folder / champion)
+    except FileNotFoundError:
+        seen = None
+    there = local_directory(folder / champion) / channels.ARTIFACT
+    return compare(stored.artifact, stored.labeled, baselines, spec, there, seen)
+
+
+def _manifest(
+    decision: Decision,
+    comparison: Comparison | None,
+    champion: str | None,
+    stored: Stored,
+    spec: VerticalSpec,
+) -> Mapping[str, Any]:
+    """What a release was decided by: versions of everything, the frozen test set, all verdicts."""
+    return {
+        "vertical": spec.name,
+        "compared_with": champion,
+        "inputs": dict(stored.versions),
+        "test_set": {"digest": frozen_digest(stored.labeled), **figures_of(decision, comparison)},
+        "packages": stored.model_manifest.get("packages", {}),
+        "seed": spec.seed,
+        "spec": spec.digest(list(type(spec).model_fields)),
+        "verdicts": decision.table().to_pylist(),
+    }

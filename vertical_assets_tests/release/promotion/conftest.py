@@ -1,0 +1,101 @@
+"""What the built vertical's model is judged by, as it is stored."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from upath import UPath
+
+from vertical_assets.release.files import DESCRIPTION, OPENVINO, OPENVINO_WEIGHTS, checksums
+from vertical_assets.release.promotion.gates import Stored
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.store import Table
+from vertical_assets.store.versions import MANIFEST
+from vertical_assets_tests.conftest import Project, tiny
+
+INT8_TABLE = re.compile(r'<data element_type="i8" shape="[^"]+" offset="(\d+)" size="(\d+)"')
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The built vertical as `promote` reads it, and a store of its own to release into."""
+
+    stored: Stored
+    baselines: pa.Table
+    spec: VerticalSpec
+    root: UPath
+
+
+def manifest_of(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((directory / MANIFEST).read_text())
+    return found
+
+
+def stored_of(project: Project) -> Stored:
+    """What the asset `release` hands over."""
+    names = {
+        "predictions": "predictions",
+        "evaluation": "eval_report",
+        "robustness": "robustness_report",
+        "slices": "slices",
+        "agreement": "agreement_report",
+        "labeled": "labeled_set",
+    }
+    tables = {field: Table((UPath(project.current(name)),)) for field, name in names.items()}
+    artifact, model = project.current("quantized_artifact"), project.current("finetuned_ckpt")
+    versions = {names[field]: table.version for field, table in tables.items()}
+    return Stored(
+        artifact,
+        manifest_of(artifact),
+        manifest_of(model),
+        {"quantized_artifact": artifact.name, "finetuned_ckpt": model.name, **versions},
+        **{field: table.read() for field, table in tables.items()},
+    )
+
+
+@pytest.fixture
+def judged(built: Project, tmp_path: Path) -> Judged:
+    """The built model, and an empty store."""
+    root = UPath(tmp_path / "store")
+    root.mkdir()
+    baselines = Table((UPath(built.current("baselines")),)).read()
+    return Judged(stored_of(built), baselines, VerticalSpec(**tiny()), root)
+
+
+def altered(artifact: Path, to: Path, change: Callable[[Path], None]) -> Path:
+    """A copy of an artifact with a change, and checksums that say it is meant so."""
+    shutil.copytree(artifact, to)
+    change(to)
+    (to / MANIFEST).write_text(json.dumps({**manifest_of(to), "checksums": checksums(to)}))
+    return to
+
+
+def short_sighted(artifact: Path) -> None:
+    """Reads hardly anything of a text: a worse model."""
+    description = json.loads((artifact / DESCRIPTION).read_text())
+    (artifact / DESCRIPTION).write_text(json.dumps({**description, "max_tokens": 3}))
+
+
+def ruined(artifact: Path) -> None:
+    """INT8 weights without meaning: zeros."""
+    weights = bytearray((artifact / OPENVINO_WEIGHTS).read_bytes())
+    for place, size in INT8_TABLE.findall((artifact / OPENVINO).read_text()):
+        weights[int(place) : int(place) + int(size)] = bytes(int(size))
+    (artifact / OPENVINO_WEIGHTS).write_bytes(weights)
+
+
+@contextmanager
+def inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Works in a folder, as a user would in a project."""
+    with monkeypatch.context() as patch:
+        patch.chdir(folder)
+        for name in ("VERTICAL_STORE", "VERTICAL_DATA", "MLFLOW_TRACKING_URI"):
+            patch.delenv(name, raising=False)
+        yield

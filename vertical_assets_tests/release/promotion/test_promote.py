@@ -1,0 +1,293 @@
+"""What is released, and what is not: the built model against champions and in bad condition."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from huggingface_hub import ModelCard
+
+from vertical_assets.evaluation import metrics
+from vertical_assets.labels.splits import TEST
+from vertical_assets.release import channels
+from vertical_assets.release.promotion.approvals import Approval, Approvals
+from vertical_assets.release.promotion.comparison import answers_table
+from vertical_assets.release.promotion.frozen import (
+    TRAINED_ON,
+    as_bytes,
+    frozen_digest,
+    frozen_test,
+    read_trained_on,
+    trained_on,
+)
+from vertical_assets.release.promotion.gates import Stored, recorded_verdicts
+from vertical_assets.release.promotion.promote import DECIDED, Promoted, promote
+from vertical_assets.spec import VerticalSpec
+from vertical_assets_tests.conftest import tiny
+from vertical_assets_tests.release.promotion.conftest import (
+    Judged,
+    altered,
+    ruined,
+    short_sighted,
+)
+
+
+def promoted(
+    judged: Judged,
+    stored: Stored | None = None,
+    said: Sequence[Approval] = (),
+    more: Sequence[tuple[str, str, str]] = (),
+) -> Promoted:
+    records = recorded_verdicts(more)
+    approvals = Approvals(tuple(said))
+    given = stored or judged.stored
+    return promote(judged.root, given, judged.baselines, records, approvals, judged.spec)
+
+
+def now(judged: Judged) -> channels.Channels:
+    return channels.read_channels(channels.releases_folder(judged.root, "tiny"))
+
+
+def put_champion(judged: Judged, artifact: Path, seen: pa.Table | None = None) -> str:
+    """Another artifact as the champion; `seen` is the labelled set that it was trained on."""
+    rows = judged.stored.labeled if seen is None else seen
+    files = {"README.md": "", TRAINED_ON: as_bytes(trained_on(rows))}
+    digest = channels.store_release(judged.root, "tiny", artifact, files)
+    folder = channels.releases_folder(judged.root, "tiny")
+    channels.set_channel(folder, "champion", digest, "put there by a test")
+    return digest
+
+
+def failed(result: Promoted) -> set[str]:
+    return {each.gate.gate for each in result.decision.failed}
+
+
+def test_the_first_release_answers_and_says_what_it_was_made_from(judged: Judged) -> None:
+    result = promoted(judged)
+    assert result.decision.outcome == "champion"
+    digest = judged.stored.artifact.name
+    folder = channels.releases_folder(judged.root, "tiny")
+    assert channels.open_champion(folder)[0] == digest
+    decided = json.loads((folder / digest / DECIDED).read_text())
+    assert decided["test_set"]["digest"] == frozen_digest(judged.stored.labeled)
+    assert decided["inputs"] == judged.stored.versions
+    assert {row["gate"] for row in decided["verdicts"]} >= {"alpha", "f1_drop", "worst_slice"}
+    assert np.array_equal(read_trained_on(folder / digest), trained_on(judged.stored.labeled))
+
+
+def test_the_card_of_a_release_is_one_of_the_hub(judged: Judged) -> None:
+    result = promoted(judged)
+    folder = channels.releases_folder(judged.root, "tiny")
+    card = ModelCard((folder / result.decision.release / "README.md").read_text())
+    assert card.content == result.card
+    assert card.data.license == "mit"
+    assert card.data.pipeline_tag == "text-classification"
+    (f1, accuracy) = card.data.eval_results
+    assert (f1.metric_type, accuracy.metric_type) == ("f1", "accuracy")
+    assert f1.dataset_revision == frozen_digest(judged.stored.labeled)
+    assert result.comparison is not None
+    assert f1.metric_value == pytest.approx(result.comparison.ours)
+    for part in ("simulated annotators", "dissatisfied", "Krippendorff's alpha 0.8", "fgsm"):
+        assert part in card.text
+    assert all(version in card.text for version in judged.stored.versions.values())
+
+
+def test_doing_it_again_changes_nothing(judged: Judged) -> None:
+    first = promoted(judged)
+    before = now(judged)
+    again = promoted(judged)
+    assert now(judged) == before
+    assert len(before.history) == 1
+    assert again.decision.table().equals(first.decision.table())
+    assert again.card == first.card
+
+
+def test_a_better_model_takes_the_champions_place(judged: Judged, tmp_path: Path) -> None:
+    old = put_champion(judged, altered(judged.stored.artifact, tmp_path / "old", short_sighted))
+    result = promoted(judged)
+    assert result.decision.outcome == "champion"
+    assert now(judged).champion == judged.stored.artifact.name
+    assert now(judged).history[-1]["was"] == old
+    assert result.comparison is not None
+    assert result.comparison.gain is not None
+    assert result.comparison.relative > judged.spec.promote.min_gain
+    assert "incumbent" in result.comparison.report["model"].to_pylist()
+    assert "gain over incumbent" in result.card
+    # The same comparison, though the champion is now the candidate itself.
+    assert promoted(judged).decision.table().equals(result.decision.table())
+    assert len(now(judged).history) == 2
+
+
+def test_a_model_that_is_no_better_becomes_a_challenger(judged: Judged, tmp_path: Path) -> None:
+    def relabelled(artifact: Path) -> None:
+        (artifact / "licences.json").write_text("[]")  # another artifact with the same answers
+
+    old = put_champion(judged, altered(judged.stored.artifact, tmp_path / "old", relabelled))
+    result = promoted(judged)
+    assert result.decision.outcome == "challenger"
+    assert (now(judged).champion, now(judged).challenger) == (old, judged.stored.artifact.name)
+    assert "gain +0.0000" in result.decision.reason
+    assert promoted(judged).decision.outcome == "challenger"
+    assert len(now(judged).history) == 2
+
+
+def worse_model(judged: Judged, to: Path) -> Stored:
+    """A model that is worse, not its INT8 form: predictions and report say the same."""
+    artifact = altered(judged.stored.artifact, to, short_sighted)
+    tested = frozen_test(judged.stored.labeled)
+    said = answers_table(artifact, tested, judged.spec)
+    others = judged.stored.predictions.filter(
+        pc.not_equal(judged.stored.predictions["split"], TEST)
+    )
+    predictions = pa.concat_tables([others, said])
+    report = metrics.report_of(predictions, judged.baselines, [], judged.spec.labels)
+    return replace(judged.stored, artifact=artifact, predictions=predictions, evaluation=report)
+
+
+def test_a_worse_model_is_not_released(judged: Judged, tmp_path: Path) -> None:
+    champion = put_champion(judged, judged.stored.artifact)
+    result = promoted(judged, worse_model(judged, tmp_path / "worse"))
+    assert failed(result) == {"not_worse"}
+    assert (now(judged).champion, now(judged).challenger) == (champion, None)
+    assert now(judged).role("worse") == "refused"
+
+
+def test_a_ruined_quantisation_is_not_released(judged: Judged, tmp_path: Path) -> None:
+    artifact = altered(judged.stored.artifact, tmp_path / "ruined", ruined)
+    result = promoted(judged, replace(judged.stored, artifact=artifact))
+    assert "f1_drop" in failed(result)
+    assert now(judged).champion is None
+    assert channels.released(channels.releases_folder(judged.root, "tiny")) == []
+
+
+def test_a_changed_file_is_not_released(judged: Judged, tmp_path: Path) -> None:
+    artifact = altered(judged.stored.artifact, tmp_path / "changed", lambda _: None)
+    ruined(artifact)  # behind the back of the checksums
+    result = promoted(judged, replace(judged.stored, artifact=artifact))
+    assert "f1_drop" in failed(result)
+    assert "is not the file that was released" in result.decision.reason
+    assert now(judged).champion is None
+
+
+def test_a_leaked_test_set_releases_nothing(judged: Judged) -> None:
+    """One test item's text stands among the training items."""
+    rows = judged.stored.labeled.to_pylist()
+    leaking = next(row for row in rows if row["split"] == TEST)
+    training = next(row for row in rows if row["split"] == "train")
+    training["text"] = leaking["text"]
+    labeled = pa.Table.from_pylist(rows, judged.stored.labeled.schema)
+    result = promoted(judged, replace(judged.stored, labeled=labeled))
+    assert failed(result) == {"no_leakage"}
+    assert now(judged).champion is None
+
+
+def test_a_slice_that_collapses_releases_nothing(judged: Judged) -> None:
+    rows = judged.stored.slices.to_pylist()
+    worst = next(row for row in rows if row["split"] == TEST and row["dimension"] == "class")
+    worst.update(value=0.1, low=0.05, high=0.2, drop=0.7, least_drop=0.6)
+    slices = pa.Table.from_pylist(rows, judged.stored.slices.schema)
+    result = promoted(judged, replace(judged.stored, slices=slices))
+    assert failed(result) == {"worst_slice"}
+    assert now(judged).champion is None
+
+
+def test_a_check_that_failed_on_record_releases_nothing(judged: Judged) -> None:
+    result = promoted(judged, more=[("labeled_set", "items_conserved", "1 is lost")])
+    assert failed(result) == {"recorded:items_conserved"}
+    assert now(judged).champion is None
+
+
+def test_an_artifact_of_other_labels_is_not_released(judged: Judged) -> None:
+    manifest = {**judged.stored.artifact_manifest, "inputs": {"labeled_set": "older"}}
+    result = promoted(judged, replace(judged.stored, artifact_manifest=manifest))
+    assert failed(result) == {"same_model"}
+    assert "quantized_artifact is of another labeled_set" in result.decision.reason
+
+
+def test_a_champion_in_place_stays_there_when_a_gate_fails_later(judged: Judged) -> None:
+    promoted(judged)
+    before = now(judged)
+    result = promoted(judged, more=[("labeled_set", "items_conserved", "1 is lost")])
+    assert result.decision.outcome == "refused"
+    assert now(judged) == before
+
+
+def test_what_the_champion_was_trained_on_is_left_out(judged: Judged, tmp_path: Path) -> None:
+    """The test set has grown by items that the champion has seen."""
+    labeled = judged.stored.labeled
+    splits = labeled["split"].to_pylist()
+    halved = ["train" if s == TEST and place % 2 else s for place, s in enumerate(splits)]
+    column = pa.array(halved)
+    earlier = labeled.set_column(labeled.schema.get_field_index("split"), "split", column)
+    moved = len(frozen_test(labeled)) - len(frozen_test(earlier))
+    put_champion(
+        judged, altered(judged.stored.artifact, tmp_path / "old", short_sighted), seen=earlier
+    )
+    result = promoted(judged)
+    assert result.comparison is not None
+    assert moved > 0
+    assert result.comparison.left_out == moved
+    assert result.comparison.items == len(frozen_test(earlier))
+    assert f"{moved} items that the champion was trained on were left out" in (
+        next(v.gate.why for v in result.decision.verdicts if v.gate.gate == "better")
+    )
+
+
+def test_a_champion_that_saw_all_test_items_is_no_measure(judged: Judged, tmp_path: Path) -> None:
+    labeled = judged.stored.labeled
+    everything = pa.array(["train"] * len(labeled))
+    seen = labeled.set_column(labeled.schema.get_field_index("split"), "split", everything)
+    put_champion(judged, altered(judged.stored.artifact, tmp_path / "old", short_sighted), seen)
+    result = promoted(judged)
+    assert result.decision.outcome == "challenger"
+    assert "the champion was trained on all" in result.decision.reason
+
+
+def test_what_was_rolled_back_from_stays_out(judged: Judged, tmp_path: Path) -> None:
+    old = put_champion(judged, altered(judged.stored.artifact, tmp_path / "old", short_sighted))
+    promoted(judged)
+    channels.rollback(channels.releases_folder(judged.root, "tiny"))
+    result = promoted(judged)
+    assert failed(result) == {"not_withdrawn"}
+    assert now(judged).champion == old
+
+
+def by_people(judged: Judged) -> Judged:
+    promote = {**tiny()["promote"], "approval": "required"}
+    return replace(judged, spec=VerticalSpec(**tiny(promote=promote)))
+
+
+def word(release: str, approved: bool) -> Approval:
+    return Approval(release, approved, "Ada", "read the card", "2024-05-01T10:00:00+00:00")
+
+
+def test_a_release_waits_until_it_is_approved(judged: Judged) -> None:
+    waiting, digest = by_people(judged), judged.stored.artifact.name
+    assert promoted(waiting).decision.outcome == "pending"
+    assert (now(judged).champion, now(judged).pending) == (None, digest)
+    folder = channels.releases_folder(judged.root, "tiny")
+    assert (folder / digest / "README.md").exists()  # what it is approved by
+    promoted(waiting, said=[word("0" * 32, True)])  # another digest: nothing happens
+    assert (now(judged).champion, now(judged).pending) == (None, digest)
+    result = promoted(waiting, said=[word(digest, True)])
+    assert result.decision.outcome == "champion"
+    assert (now(judged).champion, now(judged).pending) == (digest, None)
+    assert (
+        "approved by Ada at 2024-05-01T10:00:00+00:00: read the card"
+        in (now(judged).history[-1]["reason"])
+    )
+
+
+def test_a_refusal_is_recorded_and_may_be_taken_back(judged: Judged) -> None:
+    waiting, digest = by_people(judged), judged.stored.artifact.name
+    promoted(waiting)
+    assert promoted(waiting, said=[word(digest, False)]).decision.outcome == "refused"
+    assert (now(judged).pending, now(judged).role(digest)) == (None, "refused")
+    assert "refused by Ada" in now(judged).history[-1]["reason"]
+    said = [word(digest, False), word(digest, True)]
+    assert promoted(waiting, said=said).decision.outcome == "champion"
+    assert now(judged).role(digest) == "champion"

@@ -1,0 +1,119 @@
+"""Alerting: failed checks, runs and ticks of a real instance reach a webhook, each once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from vertical_assets import alerts
+from vertical_assets.alerting import alert_sensor
+from vertical_assets.alerts import WEBHOOK
+from vertical_assets.spec import VerticalSpec
+from vertical_assets_tests.conftest import tiny
+from vertical_assets_tests.test_alerts import Receiver
+
+SPEC = VerticalSpec(**tiny())
+
+
+def gate(vertical: str, passed: bool, severity: dg.AssetCheckSeverity) -> dg.AssetsDefinition:
+    """An asset whose check says this."""
+
+    @dg.asset(
+        key=[vertical, "agreement_report"],
+        check_specs=[dg.AssetCheckSpec("alpha", asset=[vertical, "agreement_report"])],
+    )
+    def report():  # type: ignore[no-untyped-def]
+        said = dg.AssetCheckResult(
+            check_name="alpha", passed=passed, severity=severity, description="alpha 0.4 < 0.85"
+        )
+        return dg.MaterializeResult(check_results=[said])
+
+    return report
+
+
+@dg.asset(key=["tiny", "finetuned_ckpt"])
+def broken() -> None:
+    raise dg.Failure("the disk is full", allow_retries=False)
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    monkeypatch.setenv("VERTICAL_DATA", str(tmp_path))
+    quiet = {"telemetry": {"enabled": False}}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=quiet) as instance:
+        yield instance
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    receiver = Receiver()
+    monkeypatch.setenv(WEBHOOK, receiver.url)
+    yield receiver
+    receiver.server.shutdown()
+    receiver.server.server_close()
+
+
+def run(asset: dg.AssetsDefinition, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    job = dg.Definitions(assets=[asset]).resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(
+        asset_selection=list(asset.keys), instance=instance, raise_on_error=False
+    )
+
+
+def look(instance: dg.DagsterInstance, cursor: str | None) -> str:
+    """One tick; returns the new cursor."""
+    context = dg.build_sensor_context(instance=instance, cursor=cursor)
+    alert_sensor(SPEC)(context)
+    assert context.cursor is not None
+    return context.cursor
+
+
+def test_what_fails_is_alerted_once(instance: dg.DagsterInstance, receiver: Receiver) -> None:
+    error, warning = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+    cursor = look(instance, None)
+    run(gate("tiny", False, error), instance)
+    run(gate("tiny", False, warning), instance)
+    run(gate("tiny", True, error), instance)
+    run(gate("other", False, error), instance)
+    failed = run(broken, instance)
+    for _ in range(2):
+        cursor = look(instance, cursor)
+    found = {each["kind"]: each for each in receiver.received}
+    assert len(receiver.received) == 3
+    assert set(found) == {"check_failed", "check_warned", "run_failed"}
+    check = found["check_failed"]
+    assert (check["vertical"], check["asset"], check["check"]) == (
+        "tiny",
+        "agreement_report",
+        "alpha",
+    )
+    assert check["reason"] == "alpha 0.4 < 0.85"
+    assert "alpha 0.4 < 0.85" in check["message"]
+    failure = found["run_failed"]
+    assert failure["run_id"] == failed.run_id
+    assert failure["asset"] == "finetuned_ckpt"
+    assert failure["reason"] == "tiny__finetuned_ckpt: the disk is full"
+
+
+def test_what_failed_before_the_first_look_is_history(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    run(broken, instance)
+    look(instance, look(instance, None))
+    assert receiver.received == []
+
+
+def test_a_dead_webhook_does_not_stop_the_sensor(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WEBHOOK, "http://127.0.0.1:9/")
+    monkeypatch.setattr(alerts, "PAUSE", 0.0)
+    cursor = look(instance, None)
+    run(broken, instance)
+    look(instance, cursor)
+    assert [each["kind"] for each in alerts.alerts()] == ["run_failed"]
+
+
+def test_the_sensor_is_on_by_default() -> None:
+    assert alert_sensor(SPEC).default_status is dg.DefaultSensorStatus.RUNNING
