@@ -357,6 +357,55 @@ def rotate(drop_retired: bool) -> None:
     console.print(grid)
 
 
+@main.group("label-studio")
+def label_studio() -> None:
+    """Tasks to the Label Studio server, and what people said back (SPEC D7)."""
+
+
+@label_studio.command("push")
+@click.argument("vertical")
+def push_tasks(vertical: str) -> None:
+    """Create VERTICAL's projects from the label standard, or update them; add what is to do."""
+    from vertical_assets.labels.studio.automation import LabelStudioServer, tables_to_push
+    from vertical_assets.labels.studio.client import StudioError
+    from vertical_assets.labels.studio.sync import push
+
+    spec = open_targets(vertical)[0].spec
+    try:
+        server = LabelStudioServer().client()
+        for name, desk, table in tables_to_push(spec):
+            rows = table.read().to_pylist() if table else []
+            done = push(server, spec, desk, rows)
+            console.print(
+                f"{desk.title} (project {done.project}): {done.added} tasks added, "
+                f"{done.there} were there" + ("" if table else f"; materialize {name} to have more")
+            )
+    except (StudioError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@label_studio.command("pull")
+@click.argument("vertical")
+def pull_annotations(vertical: str) -> None:
+    """Take what people said in VERTICAL's projects, as files in its drop folder."""
+    from vertical_assets.labels.studio.automation import LabelStudioServer
+    from vertical_assets.labels.studio.client import StudioError
+    from vertical_assets.labels.studio.sync import adjudication_desk, labelling_desk, pull
+
+    spec = open_targets(vertical)[0].spec
+    try:
+        server = LabelStudioServer().client()
+        for desk in (labelling_desk(spec), adjudication_desk(spec)):
+            came = pull(server, spec, desk, least=1)
+            console.print(
+                f"{desk.title}: {came.annotations} annotations of {came.tasks} items"
+                + (f" in {came.file}" if came.file else "")
+                + f"; {len(came.changed)} batches changed, {came.skipped} annotations skipped"
+            )
+    except (StudioError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
 def steps_of(target: Target, doc_id: str) -> list["Step"]:
     """The document's trace in one vertical."""
     from vertical_assets.store import store_root
