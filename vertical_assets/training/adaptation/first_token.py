@@ -18,7 +18,10 @@ from torch import nn
 from transformers import BertForSequenceClassification, BertModel
 from transformers.models.bert.modeling_bert import BertLayer, BertSelfAttention
 
-from vertical_assets.training.adaptation.keyword_attention import IMPLEMENTATIONS, KeywordSelfAttention
+from vertical_assets.training.adaptation.keyword_attention import (
+    IMPLEMENTATIONS,
+    KeywordSelfAttention,
+)
 from vertical_assets.training.loop.dropout import dropped_weights
 
 

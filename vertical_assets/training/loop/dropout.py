@@ -49,7 +49,7 @@ def dropout(values: torch.Tensor, share: float) -> torch.Tensor:
 class Dropout(nn.Dropout):
     """torch's module with `dropout` in it."""
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  (torch's name)
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         return dropout(input, self.p) if self.training and self.p else input
 
 
@@ -78,9 +78,7 @@ def attention(
     return (dropped_weights(scores, attention_mask, dropout) @ value).transpose(1, 2), None
 
 
-def dropped_weights(
-    scores: torch.Tensor, mask: torch.Tensor | None, share: float
-) -> torch.Tensor:
+def dropped_weights(scores: torch.Tensor, mask: torch.Tensor | None, share: float) -> torch.Tensor:
     """softmax(scores + mask), rows x heads x queries x keys, with dropout; a boolean mask is false
     at what is hidden.
     """
