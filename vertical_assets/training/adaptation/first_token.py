@@ -3,7 +3,8 @@
 Such a head needs one state per row, so query, output, norms and inner layer are computed for the
 first token. Its attention needs no keys and values of the others either, for both are linear:
 
-    q . (K x + b) = (K' q) . x + q . b        sum_i a_i (V x_i + c) = V (sum_i a_i x_i) + c sum_i a_i
+    q . (K x + b) = (K' q) . x + q . b
+    sum_i a_i (V x_i + c) = V (sum_i a_i x_i) + c sum_i a_i
 
 The layer then costs about 1/width of a whole one. States and gradients are those of the whole
 layer, to rounding (the same law lets DeepSeek-V2 attend to compressed keys; Liu et al. 2024, 2.1).
