@@ -159,12 +159,13 @@ def unbuilt(name: str, folder: Path) -> Subject:
 def peers_of(subject: Subject, folder: Path, quick: bool) -> tuple[list[Peer], Any, dict[str, int]]:
     """(engines, windows of the texts, sizes of our artifact)."""
     import torch
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoModel, AutoModelForSequenceClassification
 
     from vertical_assets.release.engines import OnnxEngine, OpenVinoEngine, cores
     from vertical_assets.release.files import ONNX, OPENVINO
     from vertical_assets.release.predictor import Inputs
     from vertical_assets.release.quantization import quantize
+    from vertical_assets.training.answering import is_vertical
 
     settings = subject.spec.quantize.model_copy(
         update={"forms": ("openvino", "onnx"), **({"calibration_texts": 150} if quick else {})}
@@ -179,9 +180,9 @@ def peers_of(subject: Subject, folder: Path, quick: bool) -> tuple[list[Peer], A
     torch.set_num_threads(cores())
 
     def of_torch(dtype: torch.dtype) -> Run:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            subject.checkpoint, dtype=dtype
-        ).eval()
+        plain = not is_vertical(subject.checkpoint)
+        kind = AutoModelForSequenceClassification if plain else AutoModel
+        model = kind.from_pretrained(subject.checkpoint, dtype=dtype).eval()
 
         def run(batches: list[Batch]) -> list[np.ndarray]:
             with torch.inference_mode():

@@ -256,8 +256,21 @@ def say(vertical: str, release: str | None, approved: bool, by: str, reason: str
     default=["all"],
     help="What is switched off and on, e.g. augmentation; may be given again. All by default.",
 )
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    help="Of the training items and of pretraining, to bound the cost; 1 by default.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    help="Of fine-tuning, for all variants; the vertical's own by default.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="The table's Parquet file.")
-def ablate(vertical: str, switches: tuple[str, ...], out: Path | None) -> None:
+def ablate(
+    vertical: str, switches: tuple[str, ...], share: float, epochs: int | None, out: Path | None
+) -> None:
     """Train VERTICAL's model with and without a part of it, and print what each part is worth.
 
     Reads the vertical's current labelled set and corpus; its own results stay as they are.
@@ -295,7 +308,7 @@ def ablate(vertical: str, switches: tuple[str, ...], out: Path | None) -> None:
         )
         with tempfile.TemporaryDirectory(dir=work) as scratch:
             chosen = ablation.applicable(spec) if "all" in switches else switches
-            for row in ablation.ablate(spec, chosen, inputs, Path(scratch)):
+            for row in ablation.ablate(spec, chosen, inputs, Path(scratch), share, epochs):
                 console.print(
                     f"{row['switch']}, {row['variant']}: test macro F1 {row['test_f1_macro']:.4f}, "
                     f"trained in {row['seconds']:.0f} s"
