@@ -1,25 +1,19 @@
-"""The closed loop: named conditions by which Dagster makes assets anew, with nobody's help (SPEC
-C5, O3, T12).
+"""What the closed loop's policies are made of: conditions that Dagster does not have.
 
 All of them are levels, not edges: they compare what an asset was made from with what is there now,
 which the instance records, so that a daemon that was killed, or was off while a file arrived, comes
-to the same decision later. Each state of the inputs is asked for once: what fails is not tried
-again every half minute, and what a person cancelled stays cancelled, until something changes. (Runs
-whose process died are another matter: Dagster's run retries take them up.)
-
-Configuration and code move light assets only; a changed `finetune` section waits for a person and
-`vertical-assets build`, since training is dear.
+to the same decision later.
 """
 
 import json
-import warnings
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dagster as dg
-from dagster import AutomationCondition as When
+from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.data_version import (
     CachingStaleStatusResolver,
@@ -32,16 +26,11 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from upath import UPath
 
 from vertical_assets.alerting import belongs
-from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.atomic import is_locked
 from vertical_assets.store.io_managers import recorded_failures
 
-LABELS = "labels"
-MODEL = ("features", "training", "evaluation", "release")
-BELOW = ("training", "evaluation", "release")
 MOST_QUIET = 10  # times the quiet period, after which labels that keep coming are trained on
 RETRIED_SECONDS = 600  # within which the daemon starts the retry of a run whose process died
-LOOP_TAG = "vertical_assets/loop"
 IN_PROGRESS = [
     *IN_PROGRESS_RUN_STATUSES,
     dg.DagsterRunStatus.QUEUED,
@@ -50,63 +39,51 @@ IN_PROGRESS = [
 ]
 
 
-def when_labels_change(*groups: str) -> dg.AutomationCondition[dg.AssetKey]:
-    """For what is light and made of labels: agreement, verdicts, queue, labelled set, next tasks.
+class Facts:
+    """What the instance says at one look: asked for once, and the same for all conditions."""
 
-    It follows data and code at once; what is requested above it comes along in the same run, whose
-    blocking checks stop it. It waits while a batch is being read, which makes one run of five
-    batches, and while a model is trained, evaluated and decided on: the release reads all of it
-    again and refuses what is not of one making. So the agreement of a batch that comes during a
-    training is seen after it; its rows are read and checked at once all the same. An asset that was
-    never made comes as soon as all above it is there: it costs seconds.
+    def __init__(self, view: AssetGraphView) -> None:
+        self.instance, self.graph = view.instance, view.asset_graph
+        self.resolver = CachingStaleStatusResolver(view.instance, view.asset_graph, view)
 
-    Args:
-        groups: of further inputs that count.
-    """
-    return (
-        (Outdated((LABELS, *groups), code=True, absent=True) | requested_above(LABELS))
-        & Made()
-        & ~GateClosed()
-        & ~Busy((LABELS, *MODEL))
-    ).with_label("when_labels_change")
+    @cached_property
+    def runs(self) -> list[dg.DagsterRun]:
+        """Runs that are not over, and failed ones that the daemon is about to try again."""
+        open_runs = self.instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS))
+        failed = dg.RunsFilter(
+            statuses=[dg.DagsterRunStatus.FAILURE],
+            tags={"dagster/will_retry": "true"},
+            updated_after=datetime.now(UTC) - timedelta(seconds=RETRIED_SECONDS),
+        )
+        lately = self.instance.get_runs(failed)
+        return [*open_runs, *(run for run in lately if "dagster/auto_retry_run_id" not in run.tags)]
 
+    @cached_property
+    def closed(self) -> set[dg.AssetKey]:
+        """Assets of which a blocking check failed last, as an error."""
+        checks = [key for key in self.graph.asset_check_keys if self.graph.get(key).blocking]
+        return {check.asset_key for check in recorded_failures(self.instance, checks)}
 
-def retrain(quiet: int) -> dg.AutomationCondition[dg.AssetKey]:
-    """For `finetuned_ckpt`, the features that it reads and the baselines beside it.
-
-    It follows the labels' data version only: a labelled set that was made again with the same
-    content trains nothing, nor does a new base model or configuration. It waits until the labels
-    are in order (no gate is closed, nothing of the vertical is running or about to) and have rested
-    for `quiet` seconds: batches that arrive one after the other, or during a training, make one
-    training after them. It costs a single batch these seconds. Labels that never rest are trained
-    on after ten times as long. What was never trained does not begin by itself: the first time is
-    a person's decision, `vertical-assets build`.
-    """
-    return (
-        Outdated((LABELS, "features"))
-        & Made()
-        & ~GateClosed()
-        & ~Busy((LABELS, *MODEL))
-        & ~requested_above(LABELS)
-        & Settled(quiet)
-    ).with_label("retrain")
+    @cached_property
+    def made(self) -> set[dg.AssetKey]:
+        """Assets that were materialized once."""
+        keys = list(self.graph.materializable_asset_keys)
+        return {
+            record.asset_entry.asset_key
+            for record in self.instance.get_asset_records(keys)
+            if record.asset_entry.last_materialization is not None
+        }
 
 
-def follow() -> dg.AutomationCondition[dg.AssetKey]:
-    """For what is below `finetuned_ckpt`: it comes in the run that trains, whose blocking checks
-    stop it; or after it, where a model was trained by hand or a run broke off. New labels alone do
-    not move it: the old model would be measured again for nothing.
-    """
-    return (
-        (requested_above(*MODEL) | (Outdated(BELOW, absent=True) & ~Busy(MODEL)))
-        & Made()
-        & ~GateClosed()
-    ).with_label("follow")
+_FACTS: WeakKeyDictionary[AssetGraphView, Facts] = WeakKeyDictionary()
 
 
-def requested_above(*groups: str) -> dg.AutomationCondition[dg.AssetKey]:
-    """Whether something of these groups that the asset is made of is requested in this tick."""
-    return When.any_deps_match(When.will_be_requested()).allow(dg.AssetSelection.groups(*groups))
+def facts_of(context: AutomationContext[dg.AssetKey]) -> Facts:
+    """The facts of the look that a condition is evaluated in."""
+    view = context.asset_graph_view
+    if view not in _FACTS:
+        _FACTS[view] = Facts(view)
+    return _FACTS[view]
 
 
 class Condition(dg.AutomationCondition[dg.AssetKey]):
@@ -167,8 +144,7 @@ class Outdated(Condition):
 
     def state(self, context: AutomationContext[dg.AssetKey]) -> str | None:
         """What is there now of the inputs that changed; None where nothing did."""
-        graph, key, view = context.asset_graph, context.key, context.asset_graph_view
-        resolver = CachingStaleStatusResolver(view.instance, graph, view)
+        graph, key, resolver = context.asset_graph, context.key, facts_of(context).resolver
         found: dict[str, str | None] = {}
         if resolver.get_status(key) is StaleStatus.MISSING:
             if not self.absent:
@@ -188,7 +164,7 @@ class Outdated(Condition):
                 if self.counts(graph, dep.asset_key)
             ]
         for parent, part in changed:
-            record = view.instance.get_latest_data_version_record(
+            record = facts_of(context).instance.get_latest_data_version_record(
                 parent, is_source=graph.get(parent).is_external, partition_key=part
             )
             version = extract_data_version_from_entry(record.event_log_entry) if record else None
@@ -229,7 +205,6 @@ class Busy(Condition):
 
     def holds(self, context: AutomationContext[dg.AssetKey]) -> bool:
         vertical, graph = context.key.path[0], context.asset_graph
-        instance = context.asset_graph_view.instance
         if is_locked(building_folder(vertical)):
             return True
         wanted = {
@@ -239,22 +214,8 @@ class Busy(Condition):
         }
         return any(
             belongs(run, vertical) and (not run.asset_selection or run.asset_selection & wanted)
-            for run in open_runs(instance)
+            for run in facts_of(context).runs
         )
-
-
-def open_runs(instance: dg.DagsterInstance) -> Iterable[dg.DagsterRun]:
-    """Runs that are not over, and failed ones that the daemon is about to try again."""
-    yield from instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS))
-    lately = datetime.now(UTC) - timedelta(seconds=RETRIED_SECONDS)
-    failed = dg.RunsFilter(
-        statuses=[dg.DagsterRunStatus.FAILURE],
-        tags={"dagster/will_retry": "true"},
-        updated_after=lately,
-    )
-    for run in instance.get_runs(failed):
-        if "dagster/auto_retry_run_id" not in run.tags:
-            yield run
 
 
 @dataclass(frozen=True)
@@ -272,10 +233,9 @@ class Made(Condition):
         return "Everything above was made once"
 
     def holds(self, context: AutomationContext[dg.AssetKey]) -> bool:
-        graph, instance = context.asset_graph, context.asset_graph_view.instance
+        graph, made = context.asset_graph, facts_of(context).made
         return all(
-            is_requested(context, parent)
-            or instance.get_latest_materialization_event(parent) is not None
+            parent in made or is_requested(context, parent)
             for parent in graph.get(context.key).parent_keys
             if graph.get(parent).is_materializable and not graph.get(parent).is_partitioned
         )
@@ -302,15 +262,11 @@ class GateClosed(Condition):
         return "A blocking check above failed"
 
     def holds(self, context: AutomationContext[dg.AssetKey]) -> bool:
-        graph = context.asset_graph
-        checks = [
-            check
-            for parent in graph.get_ancestor_asset_keys(context.key)
-            if not is_requested(context, parent)
-            for check in graph.get(parent).check_keys
-            if graph.get(check).blocking
-        ]
-        return bool(recorded_failures(context.asset_graph_view.instance, checks))
+        closed, above = facts_of(context).closed, context.asset_graph
+        return any(
+            not is_requested(context, key)
+            for key in closed & above.get_ancestor_asset_keys(context.key)
+        )
 
 
 @dataclass(frozen=True)
@@ -351,62 +307,3 @@ def building_folder(vertical: str) -> UPath:
     from vertical_assets.corpus.reading.sources import work_folder
 
     return UPath(work_folder(vertical) / "building")
-
-
-def policy(
-    asset: dg.AssetSpec, group_of: Mapping[dg.AssetKey, str | None], spec: VerticalSpec
-) -> dg.AutomationCondition[dg.AssetKey] | None:
-    """The condition of an asset, by its stage; None for what people and sensors start: the corpus,
-    partitions, the base model, and all of a generation vertical.
-    """
-    if asset.partitions_def is not None or spec.task.kind == "generation":
-        return None
-    name, retrains = asset.key.path[-1], spec.automate.retrain
-    above = {group_of.get(dep.asset_key) for dep in asset.deps}
-    if asset.group_name == LABELS:
-        # What to label next depends on the model as well.
-        return when_labels_change(*(group for group in BELOW if group in above))
-    if asset.group_name == "features" or name in ("finetuned_ckpt", "baselines"):
-        by_labels = bool(above & {LABELS, "features"})
-        return retrain(spec.automate.quiet_seconds) if by_labels and retrains else None
-    return follow() if asset.group_name in ("evaluation", "release") and retrains else None
-
-
-def automated(
-    assets: Iterable[dg.AssetsDefinition | dg.AssetSpec], spec: VerticalSpec
-) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """The assets of a vertical, each with its policy."""
-    assets = list(assets)
-    group_of = {
-        each.key: each.group_name
-        for asset in assets
-        for each in (asset.specs if isinstance(asset, dg.AssetsDefinition) else [asset])
-    }
-
-    def conditioned(asset: dg.AssetSpec) -> dg.AssetSpec:
-        condition = policy(asset, group_of, spec)
-        if condition is None:
-            return asset
-        return asset.replace_attributes(automation_condition=condition)
-
-    return [
-        asset.map_asset_specs(conditioned) if isinstance(asset, dg.AssetsDefinition) else asset
-        for asset in assets
-    ]
-
-
-def loop_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
-    """Looks at the conditions of one vertical; it runs unless somebody switches it off."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        return dg.AutomationConditionSensorDefinition(
-            name=f"{spec.name}_loop",
-            target=dg.AssetSelection.key_prefixes([spec.name]).materializable(),
-            default_status=dg.DefaultSensorStatus.RUNNING,
-            minimum_interval_seconds=spec.automate.interval_seconds,
-            run_tags={LOOP_TAG: spec.name},
-            # The conditions are ours: only this process knows them.
-            use_user_code_server=True,
-            emit_backfills=False,
-            description=f"New labels of {spec.name} to a new release, by the assets' conditions.",
-        )

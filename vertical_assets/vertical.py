@@ -7,7 +7,6 @@ from pydantic import BaseModel
 
 from vertical_assets import automation
 from vertical_assets.alerting import alert_sensor
-from vertical_assets.conditions import automated, loop_sensor
 from vertical_assets.corpus import assets as corpus
 from vertical_assets.evaluation import assets as evaluation
 from vertical_assets.features import assets as features
@@ -15,6 +14,7 @@ from vertical_assets.labels import assets as labels
 from vertical_assets.labels.batches.automation import batch_sensor
 from vertical_assets.labels.monthly.automation import review_sensor
 from vertical_assets.labels.studio.automation import label_studio_sensor
+from vertical_assets.policies import automated, loop_sensor
 from vertical_assets.release import assets as release
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training import assets as training

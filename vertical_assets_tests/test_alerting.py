@@ -19,7 +19,7 @@ from dagster._core.scheduler.instigation import (
     TickData,
     TickStatus,
 )
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 from vertical_assets import alerts
 from vertical_assets.alerting import alert_sensor

@@ -35,6 +35,7 @@ GLUE = {
     "cli.py",
     "io_managers.py",
     "launcher.py",
+    "policies.py",
 }
 
 

@@ -9,7 +9,8 @@ import dagster as dg
 import pytest
 
 from vertical_assets import conditions
-from vertical_assets.conditions import automated, building_folder, loop_sensor
+from vertical_assets.conditions import building_folder
+from vertical_assets.policies import automated, loop_sensor
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.atomic import locked
 from vertical_assets.store.io_managers import ALL_FILES
