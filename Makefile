@@ -47,6 +47,7 @@ label-studio: $(STUDIO_STAMP)  ## Label Studio on http://127.0.0.1:8080, with SQ
 	print("LABEL_STUDIO_USERNAME=admin@example.com"); \
 	print("LABEL_STUDIO_PASSWORD=" + secrets.token_urlsafe(12)); \
 	print("LABEL_STUDIO_USER_TOKEN=" + secrets.token_hex(20))' > $(STUDIO_DATA)/admin.env)
+	@test -e $(STUDIO_DATA)/label_studio.sqlite3 || cp $(STUDIO)/empty/label_studio.sqlite3 $(STUDIO_DATA)
 	@echo "Label Studio will be on http://127.0.0.1:$(STUDIO_PORT); name and password of its owner are in"
 	@echo "data/label-studio/admin.env. For 'make ui' and 'vertical-assets label-studio':"
 	@echo "  export LABEL_STUDIO_URL=http://127.0.0.1:$(STUDIO_PORT)"

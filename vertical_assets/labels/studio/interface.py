@@ -45,7 +45,8 @@ def labeling_config(spec: VerticalSpec, *, adjudication: bool = False) -> str:
         ET.SubElement(view, "Text", text)
         _choices(view, FROM_NAME, task.definitions, how)
     if task.kind == "question_answering" and task.questions:
-        _choices(view, QUESTION_TYPE, task.questions, {"choice": "single", "required": "true"})
+        how = {"choice": "single", "required": "true"}
+        _choices(view, QUESTION_TYPE, task.questions, how, hotkeys="")
     if adjudication:
         asked = {"name": REASON, "toName": TO_NAME, "required": "true", "rows": "2"}
         ET.SubElement(view, "TextArea", asked | {"placeholder": "Reason of the decision"})
@@ -54,16 +55,22 @@ def labeling_config(spec: VerticalSpec, *, adjudication: bool = False) -> str:
 
 
 def _choices(
-    view: ET.Element, name: str, meanings: Mapping[str, Label], how: dict[str, str]
+    view: ET.Element,
+    name: str,
+    meanings: Mapping[str, Label],
+    how: dict[str, str],
+    hotkeys: str = HOTKEYS,
 ) -> None:
     inline = "true" if len(meanings) <= INLINE else "false"
     values = {"name": name, "toName": TO_NAME, "showInline": inline}
-    _values(ET.SubElement(view, "Choices", values | how), "Choice", meanings)
+    _values(ET.SubElement(view, "Choices", values | how), "Choice", meanings, hotkeys)
 
 
-def _values(parent: ET.Element, tag: str, meanings: Mapping[str, Label]) -> None:
+def _values(
+    parent: ET.Element, tag: str, meanings: Mapping[str, Label], hotkeys: str = HOTKEYS
+) -> None:
     for at, (name, meaning) in enumerate(meanings.items()):
-        key = {"hotkey": HOTKEYS[at]} if at < len(HOTKEYS) else {}
+        key = {"hotkey": hotkeys[at]} if at < len(hotkeys) else {}
         ET.SubElement(parent, tag, {"value": name, "hint": _hint(meaning)} | key)
 
 

@@ -99,7 +99,7 @@ def target_of(
 
 
 def code_points(start: int, end: int, quote: str | None, text: str) -> tuple[int, int]:
-    """Places as Unicode characters; browsers count UTF-16 units, in which rare characters are two.
+    """Places as Unicode characters; some tools count UTF-16 units, in which rare ones are two.
 
     Which of the two it was shows by the quote; without one, or where neither fits, as given.
     """

@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +38,8 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import ADJUDICATION, DUPLICATES, LABELING_TASKS
 from vertical_assets.store.tables import stage_table
 from vertical_assets.store.versions import commit
-from vertical_assets_tests.labels.studio.conftest import Server
+from vertical_assets_tests.conftest import Project, tiny
+from vertical_assets_tests.labels.studio.conftest import OWNER_TOKEN, Server
 from vertical_assets_tests.labels.tasks.items import documents, spec_of
 
 TASKS, LABELLED = 200, 20
@@ -324,7 +327,7 @@ def test_the_sensor_alerts_keeps_its_cursor_and_goes_on_when_the_server_is_back(
         assert "refuses the token" in tick()
     assert cursor == "{}"
     assert [each["kind"] for each in alerts()] == ["label_studio_wrong_token"]  # once a day
-    monkeypatch.setenv("LABEL_STUDIO_TOKEN", "0123456789abcdef0123456789abcdef01234567")
+    monkeypatch.setenv("LABEL_STUDIO_TOKEN", OWNER_TOKEN)
     assert "3 tasks pushed to 'by sensor'" in tick()
     assert tick() == "nothing new"
     project = work.server.owner().project("by sensor")
@@ -335,3 +338,24 @@ def test_the_sensor_alerts_keeps_its_cursor_and_goes_on_when_the_server_is_back(
         work.people[person]._json("POST", path, json={"result": choice("positive")})
     assert "3 annotations of 1 items" in tick()
     assert len(list((tmp_path / "tiny" / "annotations").iterdir())) == 1
+
+
+def test_the_command_line_pushes_and_pulls(server: Server, project: Project) -> None:
+    project.vertical(tiny(annotation={"label_studio": {"project": "by command"}}))
+    environment = {
+        **project.environment,
+        "LABEL_STUDIO_URL": server.url,
+        "LABEL_STUDIO_TOKEN": OWNER_TOKEN,
+    }
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "vertical_assets", "label-studio", *arguments]
+        done = subprocess.run(
+            command, cwd=project.root, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        return " ".join(done.stdout.split())
+
+    said = run("push", "tiny")
+    assert "0 tasks added, 0 were there; materialize labeling_tasks to have more" in said
+    assert "by command adjudication: 0 annotations of 0 items" in run("pull", "tiny")
