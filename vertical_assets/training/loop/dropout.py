@@ -42,7 +42,9 @@ def dropout(values: torch.Tensor, share: float) -> torch.Tensor:
     """
     if values.device.type != "cpu":
         return nn.functional.dropout(values, share)
-    dropped: torch.Tensor = _Dropped.apply(values, min(share, 1 - 1 / LEVELS))
+    dropped: torch.Tensor = _Dropped.apply(  # type: ignore[no-untyped-call]
+        values, min(share, 1 - 1 / LEVELS)
+    )
     return dropped
 
 

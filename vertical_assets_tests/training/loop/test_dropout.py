@@ -1,5 +1,7 @@
 """Dropout by random bits: the distribution of torch's, and the same again from the same seed."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ from vertical_assets.training.loop.dropout import Dropout, attention, dropout, f
 def test_as_many_are_dropped_as_a_binomial_drops(share: float) -> None:
     torch.manual_seed(1)
     count = 1_000_000
-    found = dropout(torch.ones(count), share)
+    found: Any = dropout(torch.ones(count), share)
     dropped = int((found == 0).sum())
     assert abs(dropped - count * share) < 5 * (count * share * (1 - share)) ** 0.5
     assert found.unique().tolist() == pytest.approx([0, 1 / (1 - share)], rel=1e-4)
@@ -30,7 +32,7 @@ def test_values_are_zero_or_scaled_and_so_are_gradients(
     rows: int, width: int, share: float
 ) -> None:
     values = torch.randn(rows, width, requires_grad=True)
-    found = dropout(values, share)
+    found: Any = dropout(values, share)
     found.sum().backward()
     assert values.grad is not None
     torch.testing.assert_close(found, values.grad * values)
