@@ -11,6 +11,7 @@ TaskKind = Literal[
     "classification", "multi_label", "entities", "question_answering", "regression", "generation"
 ]
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
+SIMULATED = "simulated"  # the batch of simulated annotators, and the kind of such annotators
 ANSWER = "answer"  # the one type of span in question answering
 
 
