@@ -14,6 +14,7 @@ TaskKind = Literal[
     "classification", "multi_label", "entities", "question_answering", "regression", "generation"
 ]
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
+SIMULATED = "simulated"  # the batch of simulated annotators, and the kind of such annotators
 ANSWER = "answer"  # the one type of span in question answering
 SENTIMENT = "sentiment"  # short for a classification by polarity
 POLARITIES = {

@@ -21,7 +21,8 @@ from vertical_assets.labels.files import people, rows_of
 from vertical_assets.labels.standard import SPAN_FIELDS, read_question, read_target
 from vertical_assets.labels.targets import COLUMN, to_cell
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.contracts import DECISIONS, QUARANTINE
+from vertical_assets.store.contracts import QUARANTINE
+from vertical_assets.store.label_contracts import DECISIONS
 
 
 @dataclass(frozen=True)

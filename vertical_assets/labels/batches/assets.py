@@ -74,7 +74,8 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
         from vertical_assets.corpus.reading.sources import SourceError
         from vertical_assets.labels.annotations import items_of, needed_columns, read_annotations
         from vertical_assets.labels.batches.arrivals import batch_of
-        from vertical_assets.labels.simulation import SIMULATED, simulate_annotations
+        from vertical_assets.labels.simulation import simulate_annotations
+        from vertical_assets.spec.labels import SIMULATED
         from vertical_assets.store.contracts import ANNOTATIONS, QUARANTINE
         from vertical_assets.store.tables import stage_table
 

@@ -254,7 +254,7 @@ def build_label_errors(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         (SPEC T12, cleanlab); for people to look at, nothing is changed.
         """
         from vertical_assets.labels.gold.label_errors import label_errors
-        from vertical_assets.store.contracts import LABEL_ERRORS
+        from vertical_assets.store.label_contracts import LABEL_ERRORS
         from vertical_assets.store.tables import stage_table
 
         found = label_errors(labeled_set.read(), spec)

@@ -9,7 +9,8 @@ from vertical_assets.labels.adjudication.queue import queue_of
 from vertical_assets.labels.adjudication.verdicts import gate_of, judge, report_of
 from vertical_assets.labels.targets import COLUMN
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.contracts import ANNOTATIONS, DECISIONS
+from vertical_assets.store.contracts import ANNOTATIONS
+from vertical_assets.store.label_contracts import DECISIONS
 from vertical_assets_tests.conftest import tiny
 
 SPEC = VerticalSpec(**tiny(annotation={}))
