@@ -100,7 +100,7 @@ class Target:
         """
         definition = self.graph.get(key).partitions_def
         if isinstance(definition, dg.TimeWindowPartitionsDefinition):
-            return sorted(self.instance.get_materialized_partitions(key))
+            return [*sorted(self.instance.get_materialized_partitions(key))]
         return partition_keys(definition, self.instance)
 
     def pending(self, *, tidy: bool = True) -> list[Unsynced]:
