@@ -149,6 +149,7 @@ def test_editing_the_learning_rate_rebuilds_the_classifier_and_what_depends_on_i
         "error_report",
         "robustness_report",
         "quantized_artifact",
+        "release",
     }
     assert "configuration or code changed" in result.stdout
     assert not_up_to_date(copy_of_built) == stale_in_graphql(copy_of_built) == set()

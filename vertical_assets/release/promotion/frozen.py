@@ -66,7 +66,8 @@ def leaked(tested: pa.Table, seen: np.ndarray) -> np.ndarray:
         tested: rows of LABELED.
         seen: `trained_on`.
     """
-    return np.isin(hashes_of(tested), seen).any(axis=1)
+    found = np.isin(hashes_of(tested), seen)
+    return np.logical_or.reduce(found, axis=1)
 
 
 def as_bytes(seen: np.ndarray) -> bytes:

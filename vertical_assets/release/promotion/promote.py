@@ -90,7 +90,7 @@ def promote(
     if decision.outcome == REFUSED:
         after = channels.refuse(folder, release, decision.reason)
     else:
-        files = {
+        files: dict[str, str | bytes] = {
             CARD: card,
             DECIDED: json.dumps(_manifest(decision, comparison, champion, stored, spec), indent=2),
             TRAINED_ON: as_bytes(trained_on(stored.labeled)),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from vertical_assets.evaluation.robustness.noise import (
     DELETION,
+    GLYPHS,
     HOMOPHONES,
     INSERTION,
     KEYBOARD,
@@ -17,6 +18,7 @@ from vertical_assets.evaluation.robustness.noise import (
     clusters,
     homophones,
     keyboard,
+    similar_glyphs,
 )
 from vertical_assets.labels.targets import Span
 
@@ -93,3 +95,15 @@ def test_homophones_sound_alike() -> None:
     found = noise(HOMOPHONES).apply("他是医生 ok", 1.0, "x").text
     assert found[4:] == " ok"
     assert found[1] in homophones()["是"]
+
+
+def test_similar_glyphs_are_alike_both_ways() -> None:
+    """Pairs that every list of look-alikes has; each stands in the other's line."""
+    table = similar_glyphs()
+    for one, other in ("末未", "己纪", "墨默"):
+        assert other in table[one]
+        assert one in table[other]
+    assert all(one not in others for one, others in table.items())
+    found = noise(GLYPHS).apply("末 ok", 1.0, "x").text
+    assert found[0] in table["末"]
+    assert found[1:] == " ok"

@@ -36,12 +36,16 @@ TARGETS: dict[str, list[Any]] = {
     "multi_label": [("a",), ("a", "b"), ()] * 4,
     "regression": [1.0, 2.0, 4.0] * 4,
     "entities": [(Span(0, 7, "a"),), (Span(0, 5, "b"), Span(10, 15, "b")), ()] * 4,
+    "question_answering": [(Span(0, 7, "answer"),), (Span(10, 15, "answer"),), ()] * 4,
 }
+SPANS = ("entities", "question_answering")
+QUESTION = "what helps the head"
 COLUMNS = {"classification": "label", "multi_label": "labels", "regression": "value"}
 
 
 def spec_of(kind: str, **robustness: Any) -> VerticalSpec:
-    task = {"name": "t", "kind": kind} | ({} if kind == "regression" else {"labels": LABELS})
+    without = ("regression", "question_answering")
+    task = {"name": "t", "kind": kind} | ({} if kind in without else {"labels": LABELS})
     people = {"path": "labels/*.jsonl"}
     settings = {"robustness": {**SETTINGS, **robustness}}
     return VerticalSpec(**tiny(language="en", task=task, annotation=people, evaluate=settings))
@@ -68,8 +72,9 @@ def labeled(kind: str) -> pa.Table:
         {
             "item_id": str(n), "text": text, "task": "t", "confidence": 1.0, "n_annotators": 1,
             "method": "majority", "split": "test", "cluster_id": str(n),
+            "question": QUESTION if kind == "question_answering" else None,
             COLUMNS.get(kind, "spans"): [vars(s) for s in target]
-            if kind == "entities" else list(target) if kind == "multi_label" else target,
+            if kind in SPANS else list(target) if kind == "multi_label" else target,
         }
         for n, (text, target) in enumerate(zip(TEXTS, TARGETS[kind], strict=True))
     ]  # fmt: skip
@@ -90,8 +95,9 @@ def test_every_kind_is_measured_twice_the_same(kind: str, base: Path, tmp_path: 
     assert found.table.equals(measure(checkpoint, labeled(kind), spec).table)
     assert picture_of(found.table, spec).startswith(b"\x89PNG")
     # Step 0 of FGSM is the model as it answers elsewhere.
-    plain = [answer.target for answer in predict(checkpoint, TEXTS, spec)]
-    still = fgsm_answers(checkpoint, TEXTS, TARGETS[kind], spec, [0.0])[0]
+    asked = [QUESTION] * len(TEXTS) if kind == "question_answering" else None
+    plain = [answer.target for answer in predict(checkpoint, TEXTS, spec, asked)]
+    still = fgsm_answers(checkpoint, TEXTS, TARGETS[kind], spec, [0.0], asked)[0]
     if kind == "regression":
         assert [a.target for a in still] == pytest.approx(plain, abs=1e-5)
     else:

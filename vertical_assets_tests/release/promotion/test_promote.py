@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 
 from vertical_assets.evaluation import metrics
 from vertical_assets.labels.splits import TEST
@@ -55,7 +55,7 @@ def now(judged: Judged) -> channels.Channels:
 def put_champion(judged: Judged, artifact: Path, seen: pa.Table | None = None) -> str:
     """Another artifact as the champion; `seen` is the labelled set that it was trained on."""
     rows = judged.stored.labeled if seen is None else seen
-    files = {"README.md": "", TRAINED_ON: as_bytes(trained_on(rows))}
+    files: dict[str, str | bytes] = {"README.md": "", TRAINED_ON: as_bytes(trained_on(rows))}
     digest = channels.store_release(judged.root, "tiny", artifact, files)
     folder = channels.releases_folder(judged.root, "tiny")
     channels.set_channel(folder, "champion", digest, "put there by a test")
@@ -84,8 +84,10 @@ def test_the_card_of_a_release_is_one_of_the_hub(judged: Judged) -> None:
     folder = channels.releases_folder(judged.root, "tiny")
     card = ModelCard((folder / result.decision.release / "README.md").read_text())
     assert card.content == result.card
+    assert isinstance(card.data, ModelCardData)
     assert card.data.license == "mit"
     assert card.data.pipeline_tag == "text-classification"
+    assert card.data.eval_results is not None
     (f1, accuracy) = card.data.eval_results
     assert (f1.metric_type, accuracy.metric_type) == ("f1", "accuracy")
     assert f1.dataset_revision == frozen_digest(judged.stored.labeled)
