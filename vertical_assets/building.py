@@ -100,7 +100,7 @@ class Target:
         """
         definition = self.graph.get(key).partitions_def
         if isinstance(definition, dg.TimeWindowPartitionsDefinition):
-            return sorted(self.instance.get_materialized_partitions(key))
+            return [*sorted(self.instance.get_materialized_partitions(key))]
         return partition_keys(definition, self.instance)
 
     def pending(self, *, tidy: bool = True) -> list[Unsynced]:
@@ -305,10 +305,13 @@ def run_once(
                     )
             elif event.event_type is DagsterEventType.STEP_FAILURE:
                 made = made_by.get(step, keys[:1])
-                for key in [key for key in made if key in refused] or made:
-                    part = (key, partition)
-                    failed[key] = f"{name_of(part)} failed: {failure_of(event)}"
-                    outcomes[part].state = "failed"
+                together = [key for key in made if key in refused] or made
+                ours = [key for key in together if step.endswith(f"__{key.path[-1]}")]
+                named = name_of(((ours or together)[0], partition))
+                why = f"{named} failed: {failure_of(event)}"
+                for key in together:
+                    failed[key] = why
+                    outcomes[(key, partition)].state = "failed"
             if event.event_type in (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE):
                 if step in tasks:
                     progress.remove_task(tasks.pop(step))

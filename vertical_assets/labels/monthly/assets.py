@@ -4,6 +4,7 @@ from typing import cast
 
 import dagster as dg
 
+from vertical_assets.labels.monthly.automation import months_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
 from vertical_assets.store.io_managers import (
@@ -17,11 +18,6 @@ from vertical_assets.store.io_managers import (
 
 VERSION = "1"
 FIGURES = ("alpha", "low", "high")  # metadata of a month, as the chart over months reads it
-
-
-def months_of(spec: VerticalSpec) -> dg.MonthlyPartitionsDefinition:
-    """One partition per month that is over, as YYYY-MM."""
-    return dg.MonthlyPartitionsDefinition(start_date=spec.annotation.review.start, fmt="%Y-%m")
 
 
 def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | dg.AssetSpec]:

@@ -23,7 +23,7 @@ from vertical_assets.corpus.reading.sources import drop_folder
 from vertical_assets.labels.agreement import alpha_of
 from vertical_assets.labels.annotations import items_of, read_annotations
 from vertical_assets.labels.monthly.draw import MACHINES, Draw, Item, draw
-from vertical_assets.labels.targets import Target, targets_of
+from vertical_assets.labels.targets import targets_of
 from vertical_assets.labels.tasks.exports import CSV_NAME, LINES_NAME, write_csv, write_lines
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import MONTHLY_REVIEW, QUARANTINE
@@ -213,7 +213,7 @@ def _accepted(
 
 def _agreement(annotations: pa.Table, spec: VerticalSpec) -> dict[Item, bool]:
     """Whether everybody said the same of an item; of numbers, within `task.tolerance`."""
-    said: dict[Item, list[Target]] = defaultdict(list)
+    said: dict[Item, list[Any]] = defaultdict(list)
     targets = targets_of(annotations, spec.task.kind)
     for item, target in zip(_items(annotations), targets, strict=True):
         said[item].append(target)

@@ -52,7 +52,8 @@ def export_tasks(tasks: pa.Table, folder: UPath, kind: TaskKind) -> list[UPath]:
         write_csv(folder / CSV_NAME, (*shown, "prediction"), flat, kind),
         write_lines(folder / LINES_NAME, rows),
     ]
-    studio = json.dumps([studio_task(row, kind) for row in rows], ensure_ascii=False, indent=1)
+    shown_there = [studio_task(row, kind) for row in rows if askable(row, kind)]
+    studio = json.dumps(shown_there, ensure_ascii=False, indent=1)
     atomic.replace(folder / STUDIO_NAME, f"{studio}\n".encode())
     return [*files, folder / STUDIO_NAME]
 
@@ -94,6 +95,13 @@ def _filled(file: UPath, answer: Sequence[str]) -> bool:
         for row in read_file(file, source)
         for name in answer
     )
+
+
+def askable(row: Mapping[str, Any], kind: TaskKind) -> bool:
+    """Whether Label Studio can put the task: of question answering it has to have its question,
+    which people otherwise write into a file beside their answer.
+    """
+    return kind != "question_answering" or row["question"] is not None
 
 
 def studio_task(row: Mapping[str, Any], kind: TaskKind) -> dict[str, Any]:

@@ -59,9 +59,16 @@ class Known:
         prelabels: pa.Table | None = None,
     ) -> "Known":
         """LABELED, ADJUDICATION, RELABEL_QUEUE and PRELABELS, where there are any."""
-        given = ((labeled, LABELED), (disputed, ADJUDICATION), (queue, RELABEL_QUEUE))
-        found = [schema.empty_table() if table is None else table for table, schema in given]
-        return cls(*found, PRELABELS.empty_table() if prelabels is None else prelabels)
+        return cls(
+            _or_empty(labeled, LABELED),
+            _or_empty(disputed, ADJUDICATION),
+            _or_empty(queue, RELABEL_QUEUE),
+            _or_empty(prelabels, PRELABELS),
+        )
+
+
+def _or_empty(table: pa.Table | None, schema: pa.Schema) -> pa.Table:
+    return schema.empty_table() if table is None else table
 
 
 def plan_tasks(
@@ -69,8 +76,8 @@ def plan_tasks(
 ) -> Plan:
     """Chooses what to label next.
 
-    Left alone are items with labels of `annotation.tasks.enough` annotators and decided ones, unless
-    the relabel queue names them, and disputed ones, which wait for a decision.
+    Left alone are items with labels of `annotation.tasks.enough` annotators and decided ones,
+    unless the relabel queue names them, and disputed ones, which wait for a decision.
 
     Args:
         documents: batches with doc_id, text.

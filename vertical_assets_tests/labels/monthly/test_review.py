@@ -15,11 +15,12 @@ import pytest
 from vertical_assets import alerts, automation
 from vertical_assets.defs.resources import defs as resources
 from vertical_assets.labels.monthly.assets import build_assets
+from vertical_assets.labels.monthly.automation import review_sensor
 from vertical_assets.labels.monthly.review import review_fingerprints
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
 from vertical_assets.store.contracts import ANNOTATIONS, DEDUP_DOCUMENTS, DUPLICATES
-from vertical_assets.store.io_managers import StoreIOManager
+from vertical_assets.store.io_managers import DATA_VERSION_TAG, StoreIOManager
 from vertical_assets.store.tables import stage_table
 from vertical_assets.store.versions import commit, current
 from vertical_assets.vertical import build_definitions
@@ -226,7 +227,7 @@ def test_new_answers_are_noticed(place: Path) -> None:
                 instance.report_runless_asset_event(each)
                 if each.asset_key.path[-1] == "review_files":
                     assert each.partition == MONTH
-                    found.append(each.tags[automation.DATA_VERSION_TAG])
+                    found.append(each.tags[DATA_VERSION_TAG])
             return found
 
         materialize(spec, instance)
@@ -240,6 +241,29 @@ def test_new_answers_are_noticed(place: Path) -> None:
         (place / "data" / "tiny" / "reviews" / MONTH / "answers.jsonl").unlink()
         assert seen() == ["none"]
     assert review_fingerprints("tiny") == {MONTH: None}
+
+
+def test_answers_of_a_drawn_month_ask_for_a_run_of_it(place: Path) -> None:
+    spec = spec_of()
+    repository = repository_of(spec)
+    put(spec)
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def asked() -> list[tuple[str | None, str | None]]:
+            context = dg.build_sensor_context(instance, repository_def=repository)
+            requests = review_sensor(spec).evaluate_tick(context).run_requests or ()
+            return [(each.partition_key, each.run_key) for each in requests]
+
+        folder = place / "data" / "tiny" / "reviews" / MONTH
+        folder.mkdir(parents=True)
+        answer(place, [{"item_id": "d000"}])
+        assert asked() == []  # nobody asked for answers
+        materialize(spec, instance)
+        ((month, first),) = asked()
+        assert month == MONTH
+        assert asked() == [(MONTH, first)]  # the same run to Dagster, by its key
+        answer(place, [{"item_id": "d001"}])
+        assert asked() not in ([], [(MONTH, first)])
 
 
 def repository_of(spec: VerticalSpec) -> dg.RepositoryDefinition:

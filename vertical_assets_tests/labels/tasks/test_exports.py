@@ -87,6 +87,16 @@ def test_targets_of_every_kind_are_label_studios_results(
     assert result["value"] == value
 
 
+def test_people_write_questions_into_files_alone(tmp_path: Path) -> None:
+    rows = tasks_of(documents(2)).to_pylist()
+    asked = pa.Table.from_pylist([rows[0], {**rows[1], "question": "为什么？"}], LABELING_TASKS)
+    export_tasks(asked, UPath(tmp_path), "question_answering")
+    with (tmp_path / CSV_NAME).open(encoding="utf-8-sig", newline="") as opened:
+        assert [row["question"] for row in csv.DictReader(opened)] == ["", "为什么？"]
+    (task,) = json.loads((tmp_path / STUDIO_NAME).read_text("utf-8"))
+    assert task["data"]["question"] == "为什么？"
+
+
 def test_a_filled_in_csv_is_a_file_of_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
