@@ -1,11 +1,13 @@
 """Annotations: what people's files say about which item, checked against the standard (SPEC D7)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 from upath import UPath
 
@@ -23,6 +25,8 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import ANNOTATIONS, QUARANTINE
 from vertical_assets.store.tombstones import FILE as TOMBSTONES
 from vertical_assets.store.tombstones import read as read_tombstones
+
+ROWS_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,12 @@ def read_annotations(
         files: the batch's.
         batch: its key.
     """
+    read = read_classes if spec.task.kind == "classification" else read_rows
+    return read(spec, items, files, batch)
+
+
+def read_rows(spec: VerticalSpec, items: Items, files: Sequence[UPath], batch: str) -> Collected:
+    """`read_annotations` row by row, for tasks of any kind."""
     judged: dict[tuple[str, str, str | None], _Judgement] = {}
     bad, forgotten, read = [], 0, 0
     for file in files:
@@ -163,6 +173,89 @@ def read_annotations(
         joined,
         read,
     )
+
+
+def read_classes(spec: VerticalSpec, items: Items, files: Sequence[UPath], batch: str) -> Collected:
+    """`read_annotations` of a classification, column by column: the same as `read_rows` finds, in a
+    fraction of its time. Rows that break the standard are looked at one by one, to say why.
+    """
+    places = {item: number for number, item in enumerate(items.known)}
+    codes = {label: number for number, label in enumerate(spec.labels)}
+    people: dict[str, int] = {}
+    seen: set[int] = set()  # item and annotator of the annotations so far
+    good, bad, forgotten, read = [], [], 0, 0
+    for file in files:
+        rows = rows_of(file, spec)
+        while several := list(islice(rows, ROWS_AT_ONCE)):
+            named = [item_named(row.values) for row in several]
+            live = [number for number, name in enumerate(named) if name not in items.gone]
+            read, forgotten = read + len(several), forgotten + len(several) - len(live)
+            rows_, named = [several[n] for n in live], [named[n] for n in live]
+            item = [items.kept.get(name, name) for name in named]
+            who = [str(row.values.get("annotator_id") or "") for row in rows_]
+            place = _integers(places.get(each, -1) for each in item)
+            person = _integers(people.setdefault(name, len(people)) for name in who)
+            label = _integers(_code(row.values.get("label"), codes) for row in rows_)
+            fits = np.array(
+                [row.rule is None and who[n] != "" for n, row in enumerate(rows_)], bool
+            )
+            fits &= (place >= 0) & (label >= 0)
+            keys = ((place << 32) + person).tolist()
+            for number in np.flatnonzero(fits).tolist():
+                fits[number] = keys[number] not in seen
+                seen.add(keys[number])
+            for number in np.flatnonzero(~fits).tolist():
+                judged: dict[tuple[str, str, str | None], _Judgement] = {}
+                if keys[number] in seen:
+                    judged[item[number], who[number], None] = _Judgement({}, [])
+                row, name = rows_[number], named[number]
+                try:
+                    _add(judged, item[number], name, items, batch, file, row, spec)
+                except BreachError as breach:
+                    bad.append(rejected(item[number], file, row, breach))
+            table = _annotations([row.values for row in rows_], item, who, batch, spec)
+            good.append(table.filter(pa.array(fits, pa.bool_())))
+    return Collected(
+        pa.concat_tables([ANNOTATIONS.empty_table(), *good]),
+        pa.Table.from_pylist(bad, QUARANTINE),
+        forgotten,
+        read=read,
+    )
+
+
+def _annotations(
+    rows: Sequence[Mapping[str, Any]],
+    item: Sequence[str],
+    who: Sequence[str],
+    batch: str,
+    spec: VerticalSpec,
+) -> pa.Table:
+    """ANNOTATIONS of rows of a classification, as `annotation` makes them one by one."""
+    said = [row.get("label") for row in rows]
+    times = [row.get("created_at") for row in rows]
+    texts = ["" if time is None else str(time) for time in times]
+    moments = {time: moment(time) for time in set(texts)}
+    columns = {
+        "item_id": item,
+        "task": pa.repeat(spec.task.name, len(rows)),
+        "annotator_id": who,
+        "annotator_kind": [str(row.get("annotator_kind") or "human") for row in rows],
+        "label": [each if isinstance(each, str) else None for each in said],
+        "batch": pa.repeat(batch, len(rows)),
+        "created_at": [moments[time] for time in texts],
+    }
+    return pa.table(
+        [columns.get(field.name, pa.nulls(len(rows), field.type)) for field in ANNOTATIONS],
+        ANNOTATIONS,
+    )
+
+
+def _code(label: Any, codes: Mapping[str, int]) -> int:
+    return codes.get(label, -1) if isinstance(label, str) else -1
+
+
+def _integers(values: Iterator[int]) -> np.ndarray:
+    return np.fromiter(values, np.int64)
 
 
 def annotation(
@@ -211,7 +304,8 @@ def names_item(values: Mapping[str, Any]) -> bool:
 
 def item_named(values: Mapping[str, Any]) -> str:
     """The doc_id that a row of people's labels speaks of."""
-    return values.get("item_id") or document_id(str(values.get("source")), str(values.get("id")))
+    native = values.get("id")
+    return str(values.get("item_id") or document_id(str(values.get("source")), str(native)))
 
 
 def _add(
@@ -253,7 +347,7 @@ def _add(
             target,
             spec,
             annotator=annotator,
-            kind=values.get("annotator_kind") or "human",
+            kind=str(values.get("annotator_kind") or "human"),
             batch=batch,
             question=question,
             text=text,

@@ -73,13 +73,16 @@ def latest(annotations: pa.Table) -> pa.Table:
     """One judgement per annotator and item, or question: of several, in different batches, the one
     of the latest `created_at`; of those without, or of the same time, the last row.
     """
-    key = np.zeros(annotations.num_rows, np.int64)
+    key, keys = np.zeros(annotations.num_rows, np.int64), 1
     for name in ("item_id", "question", "annotator_id"):
         column = annotations[name].combine_chunks().dictionary_encode(null_encoding="encode")
-        # Codes of what came so far, made dense: their product with the next can't overflow.
-        key = np.unique(key, return_inverse=True)[1] * max(len(column.dictionary), 1)
-        key += column.indices.to_numpy()
-    if len(np.unique(key)) == len(key):
+        values = max(len(column.dictionary), 1)
+        if keys * values >= 2**63:  # only where every row is almost a key of its own
+            different, key = np.unique(key, return_inverse=True)
+            keys = len(different)
+        key, keys = key * values + column.indices.to_numpy(), keys * values
+    ordered = np.sort(key)
+    if not (ordered[1:] == ordered[:-1]).any():
         return annotations
     rows = pa.table(
         {"key": key, "time": annotations["created_at"], "row": np.arange(annotations.num_rows)}
@@ -90,6 +93,22 @@ def latest(annotations: pa.Table) -> pa.Table:
     ).to_numpy()
     last = np.append(key[order][1:] != key[order][:-1], True)
     return annotations.take(np.sort(order[last]))
+
+
+def different_rows(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The different rows of a matrix of counts, for each row which of them it is, and how many rows
+    each is.
+    """
+    base = int(counts.max(initial=0)) + 1
+    if base ** counts.shape[1] >= 2**62:
+        rows, place, frequency = np.unique(counts, axis=0, return_inverse=True, return_counts=True)
+        return rows, place.ravel(), frequency
+    # Rows as one number each: sorting numbers is faster than sorting rows.
+    numbers = counts @ base ** np.arange(counts.shape[1], dtype=np.int64)
+    _, first, place, frequency = np.unique(
+        numbers, return_index=True, return_inverse=True, return_counts=True
+    )
+    return counts[first], place, frequency
 
 
 def pairs_within(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

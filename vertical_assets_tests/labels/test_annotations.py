@@ -2,17 +2,28 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from upath import UPath
 
 from vertical_assets.corpus.reading.sources import SourceError, document_id
-from vertical_assets.labels.annotations import items_of, read_annotations
+from vertical_assets.labels import annotations
+from vertical_assets.labels.annotations import (
+    Items,
+    items_of,
+    read_annotations,
+    read_classes,
+    read_rows,
+)
 from vertical_assets.labels.simulation import simulate_annotations
 from vertical_assets.spec import Simulate, VerticalSpec
-from vertical_assets.store.contracts import DUPLICATES
+from vertical_assets.store.contracts import ANNOTATIONS, DUPLICATES
 from vertical_assets_tests.conftest import tiny
 
 HOW = Simulate(gold="sentiment", annotators=3, error_rate=0.1)
@@ -100,3 +111,64 @@ def test_rows_that_break_the_standard_are_set_aside_with_the_reason(
         "broken_row",
     ]
     assert collected.rejected["origin"].to_pylist()[0] == "batch.jsonl:3"
+
+
+ONE = document_id("shop", "1")
+ODD = [None, "", 0, 7, 1.5, True, [], ["ann"], {"a": 1}]
+rows_of_people = st.lists(
+    st.one_of(
+        st.fixed_dictionaries(
+            {"label": st.sampled_from(["positive", "negative", "happy", *ODD])},
+            optional={
+                "item_id": st.sampled_from(
+                    [document_id("shop", "1"), "dropped", "gone", "x", *ODD]
+                ),
+                "source": st.sampled_from(["shop", None, 3]),
+                "id": st.sampled_from(["0", 1, "1", "9", None]),
+                "annotator_id": st.sampled_from(["ann", "bob", "cy", *ODD]),
+                "annotator_kind": st.sampled_from(["human", "model", *ODD]),
+                "created_at": st.sampled_from(["2026-01-02", "2026-01-02T03:04:05+08:00", *ODD]),
+            },
+        ),
+        st.sampled_from([None, 3, [1]]),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows_of_people, st.integers(1, 5))
+def test_column_by_column_is_row_by_row(rows: list[Any], at_once: int) -> None:
+    """Every row is found, rejected by the same rule, or forgotten, whichever way it is read."""
+    items = Items(
+        frozenset(document_id("shop", str(n)) for n in range(3)),
+        {},
+        {"dropped": document_id("shop", "1")},
+        frozenset(["gone"]),
+    )
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(annotations, "ROWS_AT_ONCE", at_once)
+        files = [UPath(folder) / f"{name}.jsonl" for name in ("first", "second")]
+        for file, part in zip(files, (rows[::2], rows[1::2]), strict=True):
+            file.write_text("".join(json.dumps(row) + "\n" for row in part) + "{broken\n")
+        by_row = read_rows(FILES, items, files, "batch")
+        by_column = read_classes(FILES, items, files, "batch")
+    assert by_column == by_row
+    assert by_column.conserved
+    assert by_column.read == len(rows) + 2
+
+
+def test_classes_are_read_column_by_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only rows that break the standard are looked at one by one."""
+    monkeypatch.setattr(annotations, "read_rows", None)
+    monkeypatch.setattr(annotations, "_add", None)
+    items = items_of(FILES, documents(40), DUPLICATES.empty_table())
+    rows = [
+        {"source": "shop", "id": n % 40, "annotator_id": f"a{n // 40}", "label": "positive"}
+        for n in range(80)
+    ]
+    file = tmp_path / "batch.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read_annotations(FILES, items, [UPath(file)], "batch").annotations
+    assert found.schema == ANNOTATIONS
+    assert found.num_rows == 80

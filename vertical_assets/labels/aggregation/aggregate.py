@@ -11,7 +11,7 @@ from vertical_assets.labels.aggregation.dawid_skene import dawid_skene
 from vertical_assets.labels.aggregation.mace import mace
 from vertical_assets.labels.decisions import decide
 from vertical_assets.labels.targets import COLUMN, Target, targets_of, to_cell
-from vertical_assets.labels.votes import Votes, latest, votes_of
+from vertical_assets.labels.votes import Votes, different_rows, latest, votes_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import ADJUDICATION, ANNOTATIONS, LABELED
 
@@ -94,7 +94,7 @@ def _least(spec: VerticalSpec) -> float:
 
 def _votes_as_json(votes: Votes, spec: VerticalSpec) -> pa.Array:
     """Many items have the same votes: each different row is written once."""
-    different, place = np.unique(votes.counts, axis=0, return_inverse=True)
+    different, place, _ = different_rows(votes.counts)
     written = [
         json.dumps(
             {label: int(n) for label, n in zip(spec.labels, row, strict=True) if n},
@@ -102,7 +102,7 @@ def _votes_as_json(votes: Votes, spec: VerticalSpec) -> pa.Array:
         )
         for row in different
     ]
-    return pa.array(written, pa.string()).take(pa.array(place.ravel()))
+    return pa.array(written, pa.string()).take(pa.array(place))
 
 
 def _others(annotations: pa.Table, spec: VerticalSpec) -> list[dict[str, Any]]:

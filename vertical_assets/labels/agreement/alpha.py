@@ -30,7 +30,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from vertical_assets.labels.votes import pairs_within
+from vertical_assets.labels.votes import different_rows, pairs_within
 from vertical_assets.spec import Level
 
 AT_ONCE = 5_000_000  # numbers of one block of resamples: 40 MB
@@ -228,19 +228,7 @@ class Units:
 def units_of(counts: np.ndarray, values: np.ndarray, level: Level) -> Units:
     """Units of counts (units x values, dense); equal rows become one pattern, empty ones none."""
     counts = counts[counts.sum(axis=1) > 0]
-    if not len(counts):
-        return Units(counts.astype(np.float64), np.zeros(0, np.int64), values, level)
-    # Rows as one number each, where that fits: sorting numbers is faster than sorting rows.
-    base = int(counts.max()) + 1
-    if base ** counts.shape[1] < 2**62:
-        _, first, frequency = np.unique(
-            counts @ base ** np.arange(counts.shape[1], dtype=np.int64),
-            return_index=True,
-            return_counts=True,
-        )
-        patterns = counts[first]
-    else:
-        patterns, frequency = np.unique(counts, axis=0, return_counts=True)
+    patterns, _, frequency = different_rows(counts)
     return Units(patterns.astype(np.float64), frequency, values, level)
 
 
