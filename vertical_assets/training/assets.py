@@ -15,30 +15,19 @@ from vertical_assets.store.atomic import locked
 from vertical_assets.store.io_managers import check, markdown_table, picture, stored
 from vertical_assets.training.baselines.assets import baseline_assets
 from vertical_assets.training.generation.assets import build_assets as build_generation
-from vertical_assets.training.planning.assets import POOL, STAGE, cost_table, planning_assets
+from vertical_assets.training.planning.assets import (
+    POOL,
+    STAGE,
+    cost_table,
+    planning_assets,
+    watching,
+)
 
 if TYPE_CHECKING:
-    from vertical_assets.training.loop.logs import Watch
     from vertical_assets.training.warm_start import Kept
 
 VERSION = "1"  # of the code of these assets
 COLD_TAG = "vertical_assets/cold"  # of a run whose trainings go on from nothing
-
-
-def watching(context: dg.AssetExecutionContext, spec: VerticalSpec, asset: str) -> "Watch":
-    """TensorBoard's files, the run's log, and curves on the asset's page while it trains: every
-    validation is an observation, whose figures the page draws (SPEC T10, T11).
-    """
-    from vertical_assets.training.loop.logs import Watch, board_folder
-
-    def live(figures: dict[str, float]) -> None:
-        context.log_event(dg.AssetObservation([spec.name, asset], metadata=figures))
-
-    return Watch(
-        board=board_folder(spec.name, asset, context.run.run_id[:8]),
-        live=live,
-        say=context.log.info,
-    )
 
 
 def kept_verdict(kept: "Kept | None", warm: WarmStart) -> dg.AssetCheckResult:

@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
@@ -10,8 +10,27 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import check, markdown_table, picture, stored
 
+if TYPE_CHECKING:
+    from vertical_assets.training.loop.logs import Watch
+
 STAGE, VERSION = "training", "1"
 POOL = "training"  # one training at a time; the limit stands in dagster.yaml
+
+
+def watching(context: dg.AssetExecutionContext, spec: VerticalSpec, asset: str) -> "Watch":
+    """TensorBoard's files, the run's log, and curves on the asset's page while it trains: every
+    validation is an observation, whose figures the page draws (SPEC T10, T11).
+    """
+    from vertical_assets.training.loop.logs import Watch, board_folder
+
+    def live(figures: dict[str, float]) -> None:
+        context.log_event(dg.AssetObservation([spec.name, asset], metadata=figures))
+
+    return Watch(
+        board=board_folder(spec.name, asset, context.run.run_id[:8]),
+        live=live,
+        say=context.log.info,
+    )
 
 
 def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
