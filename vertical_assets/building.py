@@ -264,6 +264,7 @@ def run_once(
     made_by: dict[str, list[dg.AssetKey]] = {}
     for key in keys:
         made_by.setdefault(target.graph.get(key).assets_def.node_def.name, []).append(key)
+    refused: set[dg.AssetKey] = set()  # by a gate: made, but nothing may follow
     began: dict[str, float] = {}
     columns = (
         SpinnerColumn(),
@@ -293,6 +294,8 @@ def run_once(
                 outcome = outcomes[(found.asset_key, partition)]
                 outcome.checks[found.check_name] = found.passed
                 if not found.passed:
+                    if found.blocking and found.severity is dg.AssetCheckSeverity.ERROR:
+                        refused.add(found.asset_key)
                     colour = "red" if found.severity is dg.AssetCheckSeverity.ERROR else "yellow"
                     outcome.warnings += colour == "yellow"
                     verdict = f"{found.asset_key.path[-1]}: check {found.check_name}"
@@ -301,11 +304,11 @@ def run_once(
                         highlight=False,
                     )
             elif event.event_type is DagsterEventType.STEP_FAILURE:
-                together = made_by.get(step, keys[:1])
-                ours = [key for key in together if step.endswith(f"__{key.path[-1]}")]
-                named = name_of(((ours or together)[0], partition))
-                why = f"{named} failed: {failure_of(event)}"
-                for key in together:
+                made = made_by.get(step, keys[:1])
+                gone = [key for key in made if key in refused] or made
+                own = [key for key in gone if step.endswith(f"__{key.path[-1]}")] or gone
+                why = f"{name_of((own[0], partition))} failed: {failure_of(event)}"
+                for key in gone:
                     failed[key] = why
                     outcomes[(key, partition)].state = "failed"
             if event.event_type in (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE):

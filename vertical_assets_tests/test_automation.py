@@ -6,10 +6,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from vertical_assets.automation import DATA_VERSION_TAG, source_sensor
+from vertical_assets.automation import source_sensor
 from vertical_assets.building import Target, next_batch
 from vertical_assets.defs.resources import defs as resources
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.store.io_managers import DATA_VERSION_TAG
 from vertical_assets.vertical import build_definitions
 from vertical_assets_tests.conftest import tiny, tiny_generation
 

@@ -108,6 +108,7 @@ def test_no_row_is_lost_on_the_way(built: Project) -> None:
     assert rows("valid_corpus") == rows("clean_corpus")
     assert rows("clean_corpus") == rows("dedup_corpus") + rows("duplicates")
     assert rows("dedup_corpus") == rows("labeled_set") + rows("adjudication_queue")
+    assert rows("annotations") == 3 * rows("dedup_corpus")  # three simulated annotators
 
 
 def test_a_second_build_materializes_nothing_and_says_so(built: Project) -> None:
@@ -221,6 +222,8 @@ def test_labels_below_the_bar_stop_the_build_before_training(
         assert "is below the bar of 0.85: nothing is trained on these labels" in words
         states = state_of(result.stdout)
         assert states["labeled_set"] == states["finetuned_ckpt"] == "blocked"
+        assert states["annotations:two_people"] in ("built", "up to date")
+        assert states["adjudication_queue"] in ("built", "up to date")
     store = project.root / "data" / "store" / "papers"
     assert not (store / "finetuned_ckpt").exists()
     assert project.current("quantized_artifact").stat().st_mtime_ns == released

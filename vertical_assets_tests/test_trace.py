@@ -20,7 +20,7 @@ def test_a_document_is_followed_from_its_line_to_the_models(built: Project) -> N
     assert places[0] == "tiny/raw_corpus/second"
     assert places.index("tiny/clean_corpus") < places.index("tiny/labeled_set")
     assert f"origin: second.jsonl:{ROW // 2 + 1}" in result.stdout
-    assert places.count("tiny/annotations") == 3
+    assert places.count("tiny/annotations/simulated") == 3
     split = next(line.split()[1] for line in result.stdout.splitlines() if "split:" in line)
     finetuned = result.stdout.partition("tiny/finetuned_ckpt")[2].splitlines()[1]
     assert ("held out as test" in finetuned) == (split == "test")

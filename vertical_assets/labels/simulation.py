@@ -27,9 +27,8 @@ from vertical_assets.labels.annotations import Collected, annotation, texts_of
 from vertical_assets.labels.standard import read_question, read_target
 from vertical_assets.labels.targets import Span, Target, overlapping
 from vertical_assets.spec import Simulate, VerticalSpec
+from vertical_assets.spec.labels import SIMULATED
 from vertical_assets.store.contracts import ANNOTATIONS, QUARANTINE
-
-SIMULATED = "simulated"
 
 
 def simulate_annotations(documents: pa.Table, how: Simulate, spec: VerticalSpec) -> Collected:

@@ -12,6 +12,7 @@ TaskKind = Literal[
     "classification", "multi_label", "entities", "question_answering", "regression", "generation"
 ]
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
+SIMULATED = "simulated"  # the batch of simulated annotators, and the kind of such annotators
 ANSWER = "answer"  # the one type of span in question answering
 
 
@@ -202,6 +203,14 @@ class Annotation(Strict):
                 "(labels made from gold), both, or 'pairs' (for generation)"
             )
         return self
+
+    @property
+    def who(self) -> str:
+        """Whose labels there are, for pages."""
+        people = ["people"] if self.path is not None else []
+        return " and ".join(
+            [*people, *(["simulated annotators, not people"] if self.simulate else [])]
+        )
 
 
 class Agreement(Strict):

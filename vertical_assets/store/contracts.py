@@ -5,23 +5,11 @@ A field's description is kept in the Arrow schema and shown on the asset's page.
 
 import pyarrow as pa
 
+from vertical_assets.store.fields import SPANS
+from vertical_assets.store.fields import described as _field
+from vertical_assets.store.fields import targets as _targets
 
-def _field(name: str, kind: pa.DataType, description: str, nullable: bool = False) -> pa.Field:
-    return pa.field(name, kind, nullable=nullable, metadata={"description": description})
-
-
-_LABELS = pa.list_(pa.string())
-SPANS = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32()), ("label", pa.string())]))
-
-
-def _targets(before: str, whose: str) -> list[pa.Field]:
-    """Columns of a target; which one is filled is decided by the task's kind."""
-    return [
-        _field(f"{before}labels", _LABELS, f"{whose}: its labels (multi_label)", True),
-        _field(f"{before}spans", SPANS, f"{whose}: spans of characters, end exclusive", True),
-        _field(f"{before}value", pa.float64(), f"{whose}: number (regression)", True),
-    ]
-
+__all__ = ["SPANS"]
 
 DOCUMENTS = pa.schema(
     [
@@ -215,50 +203,6 @@ ADJUDICATION = pa.schema(
     ]
 )
 
-DECISIONS = pa.schema(
-    [
-        _field("item_id", pa.string(), "The document's doc_id"),
-        _field("task", pa.string(), "Label standard"),
-        _field("label", pa.string(), "Decided label; of a question, its type", nullable=True),
-        *_targets("", "Decided"),
-        _field("question", pa.string(), "What is asked (question_answering)", nullable=True),
-        _field("decided_by", pa.string(), "Who decided"),
-        _field("decided_at", pa.string(), "When, ISO 8601"),
-        _field("reason", pa.string(), "Why"),
-        _field("stands", pa.bool_(), "False where a later decision took its place"),
-        _field("origin", pa.string(), "File and line"),
-    ]
-)
-
-BATCH_VERDICTS = pa.schema(
-    [
-        _field("batch", pa.string(), "The batch"),
-        _field("verdict", pa.string(), "accepted | adjudicated | refused"),
-        _field("alpha", pa.float64(), "Krippendorff's alpha (D8)", nullable=True),
-        _field("low", pa.float64(), "Lower end of its 95 % interval", nullable=True),
-        _field("high", pa.float64(), "Upper end of its 95 % interval", nullable=True),
-        _field("items", pa.int64(), "Items that the batch speaks of"),
-        _field("compared", pa.int64(), "Of these, items that two annotators labelled"),
-        _field("annotators", pa.int64(), "Who speaks in it"),
-        _field("replaced", pa.int64(), "Statements that a later one took the place of"),
-        _field("disputed", pa.int64(), "Items that no two annotators say the same of, all alike"),
-        _field("decided", pa.int64(), "Of these, items that a person decided"),
-        _field("first_seen", pa.string(), "Earliest created_at in it, where known", nullable=True),
-        _field("reason", pa.string(), "The verdict in words"),
-    ]
-)
-
-LABEL_ERRORS = pa.schema(
-    [
-        _field("item_id", pa.string(), "The training item"),
-        _field("text", pa.string(), "Its text"),
-        _field("label", pa.string(), "Its gold label, or labels as JSON"),
-        _field("proposed", pa.string(), "What the other items make likely, in the same form"),
-        _field("quality", pa.float64(), "Out-of-fold probability of the gold label"),
-        _field("confidence", pa.float64(), "Confidence of the gold label"),
-    ]
-)
-
 PREDICTIONS = pa.schema(
     [
         _field("item_id", pa.string(), "The item"),
@@ -374,70 +318,6 @@ RELABEL_QUEUE = pa.schema(
         _field("predicted", pa.string(), "What the model said, in the same form", nullable=True),
         _field("confidence", pa.float64(), "Probability of what is predicted", nullable=True),
         _field("text", pa.string(), "The text"),
-    ]
-)
-
-PRELABELS = pa.schema(
-    [
-        _field("item_id", pa.string(), "The document's doc_id"),
-        _field("label", pa.string(), "What the champion says (classification)", nullable=True),
-        *_targets("", "What the champion says"),
-        _field("confidence", pa.float64(), "Probability of what is said", nullable=True),
-        _field(
-            "margin",
-            pa.float64(),
-            "Probability of the likeliest class less that of the next (classification)",
-            nullable=True,
-        ),
-        _field(
-            "entropy",
-            pa.float64(),
-            "Of the classes' probabilities, in nats (classification)",
-            nullable=True,
-        ),
-        _field("champion", pa.string(), "Digest of the release that says it"),
-    ]
-)
-
-LABELING_TASKS = pa.schema(
-    [
-        _field("item_id", pa.string(), "The document's doc_id"),
-        _field("question", pa.string(), "What is asked (question_answering)", nullable=True),
-        _field("text", pa.string(), "Its text"),
-        _field("strategy", pa.string(), "random | uncertainty | diversity | relabel"),
-        _field(
-            "score",
-            pa.float64(),
-            "Uncertainty 0 to 1, distance to the nearest document that is labelled or chosen, or "
-            "urgency of the relabel queue",
-            nullable=True,
-        ),
-        _field("reason", pa.string(), "Why it was chosen, in words"),
-        _field(
-            "predictions",
-            pa.string(),
-            "Pre-labels, a JSON list of source (rules, or model:<release>), score and target",
-        ),
-        _field("route", pa.string(), "expert | annotator"),
-        _field("route_reason", pa.string(), "Why it is for an expert", nullable=True),
-    ]
-)
-
-MONTHLY_REVIEW = pa.schema(
-    [
-        _field("month", pa.string(), "YYYY-MM in which the item was annotated"),
-        _field("item_id", pa.string(), "The document's doc_id"),
-        _field("question", pa.string(), "What is asked (question_answering)", nullable=True),
-        _field("stratum", pa.string(), "Who annotated it first in the month"),
-        _field("annotators", pa.list_(pa.string()), "All who annotated it, who may not review it"),
-        _field("state", pa.string(), "waiting | answered"),
-        _field("reviewers", pa.list_(pa.string()), "Who answered"),
-        _field(
-            "agrees",
-            pa.bool_(),
-            "Whether everybody said the same; null while it waits",
-            nullable=True,
-        ),
     ]
 )
 

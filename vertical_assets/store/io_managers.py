@@ -63,7 +63,7 @@ class StoreIOManager(dg.UPathIOManager):
             return Directory(local_directory(version))
         return Table((version,))
 
-    def load_input(self, context: dg.InputContext) -> Table | Directory:
+    def load_input(self, context: dg.InputContext) -> Any:
         """As its base, but no partition at all is an empty handle."""
         if context.has_asset_partitions and not context.asset_partition_keys:
             return Table(())

@@ -64,7 +64,7 @@ class Room:
 
     def corpus(self, rows: list[dict[str, str]]) -> None:
         """Puts documents into the store as the corpus would, with `id` and `text`."""
-        documents = [
+        documents: list[dict[str, Any]] = [
             {
                 **dict.fromkeys(DEDUP_DOCUMENTS.names),
                 "doc_id": document_id("docs", row["id"]),

@@ -10,10 +10,10 @@ import pytest
 from vertical_assets.corpus.assets import build_assets as corpus_assets
 from vertical_assets.labels.assets import build_assets as label_assets
 from vertical_assets.labels.batches.automation import register
-from vertical_assets.labels.simulation import SIMULATED
 from vertical_assets.labels.splits import TEST, TRAIN, items_of
 from vertical_assets.labels.targets import Span, as_row, kind_of, targets_of
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.spec.labels import SIMULATED
 from vertical_assets.store import Table, store_root
 from vertical_assets.store.io_managers import StoreIOManager
 from vertical_assets.store.versions import current

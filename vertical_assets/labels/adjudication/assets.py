@@ -75,7 +75,8 @@ def build_decisions(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
     def decisions(dedup_corpus: Table, duplicates: Table):
         from vertical_assets.labels.adjudication.decisions import read_decisions
         from vertical_assets.labels.annotations import items_of, needed_columns
-        from vertical_assets.store.contracts import DECISIONS, QUARANTINE
+        from vertical_assets.store.contracts import QUARANTINE
+        from vertical_assets.store.label_contracts import DECISIONS
         from vertical_assets.store.tables import stage_table
 
         documents = dedup_corpus.read(needed_columns(spec))
@@ -166,7 +167,8 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         from vertical_assets.labels.aggregation import annotator_quality
         from vertical_assets.labels.agreement import pair_heat_map
         from vertical_assets.plots import heat_map, intervals
-        from vertical_assets.store.contracts import ADJUDICATION, AGREEMENT, BATCH_VERDICTS
+        from vertical_assets.store.contracts import ADJUDICATION, AGREEMENT
+        from vertical_assets.store.label_contracts import BATCH_VERDICTS
         from vertical_assets.store.tables import stage_table
 
         if not annotations.paths:

@@ -21,7 +21,8 @@ from vertical_assets.labels.files import people, rows_of
 from vertical_assets.labels.standard import SPAN_FIELDS, read_question, read_target
 from vertical_assets.labels.targets import COLUMN, to_cell
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.contracts import DECISIONS, QUARANTINE
+from vertical_assets.store.contracts import QUARANTINE
+from vertical_assets.store.label_contracts import DECISIONS
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def read_decisions(spec: VerticalSpec, items: Items) -> Decided:
                     if row.rule is not None:
                         raise BreachError(row.rule, "row", str(row.reason))
                     decided = _decision(row.values, item, named, items, spec)
-                    good.append({**decided, "origin": f"{file.name}:{row.place}"})
+                    good.append({**decided, "origin": row.place})
                 except BreachError as breach:
                     bad.append(rejected(item, file, row, breach))
     order = sorted(range(len(good)), key=lambda at: (good[at]["decided_at"], at))

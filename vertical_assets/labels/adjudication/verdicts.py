@@ -24,8 +24,9 @@ from vertical_assets.labels.agreement import agreement_report, alpha_of, batches
 from vertical_assets.labels.targets import COLUMN
 from vertical_assets.labels.votes import latest
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.contracts import AGREEMENT, BATCH_VERDICTS
+from vertical_assets.store.contracts import AGREEMENT
 from vertical_assets.store.gates import Gate
+from vertical_assets.store.label_contracts import BATCH_VERDICTS
 
 ACCEPTED, ADJUDICATED, REFUSED = "accepted", "adjudicated", "refused"
 COUNTED = (ACCEPTED, ADJUDICATED)

@@ -28,8 +28,8 @@ from vertical_assets.corpus.reading.files import FORMATS, compressed, named_file
 from vertical_assets.corpus.reading.sources import SourceError, drop_folder, work_folder
 from vertical_assets.labels.annotations import names_item
 from vertical_assets.labels.files import people, rows_of
-from vertical_assets.labels.simulation import SIMULATED
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.spec.labels import SIMULATED
 from vertical_assets.store.atomic import is_local, replace
 
 SETTLED_SECONDS = 5.0

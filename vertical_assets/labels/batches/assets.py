@@ -26,20 +26,14 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
     """Who said what about which item, and the files that it came in."""
     key = {name: [spec.name, name] for name in ("annotations", "dedup_corpus", "batches")}
     partitions = batches_of(spec)
-    files = spec.annotation.path is not None
-    who = " and ".join(
-        [
-            *(["people"] if files else []),
-            *(["simulated annotators, not people"] if spec.annotation.simulate else []),
-        ]
-    )
 
     @dg.multi_asset(
         outs=outs(
             spec,
             stage,
             {
-                "annotations": f"Who said what about which item (SPEC D7). Labels of {who}.",
+                "annotations": f"Who said what about which item (SPEC D7). Labels of "
+                f"{spec.annotation.who}.",
                 "rejected_annotations": "Rows that break the label standard, with the reason.",
             },
             version=VERSION,
@@ -80,7 +74,8 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
         from vertical_assets.corpus.reading.sources import SourceError
         from vertical_assets.labels.annotations import items_of, needed_columns, read_annotations
         from vertical_assets.labels.batches.arrivals import batch_of
-        from vertical_assets.labels.simulation import SIMULATED, simulate_annotations
+        from vertical_assets.labels.simulation import simulate_annotations
+        from vertical_assets.spec.labels import SIMULATED
         from vertical_assets.store.contracts import ANNOTATIONS, QUARANTINE
         from vertical_assets.store.tables import stage_table
 

@@ -9,17 +9,20 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import xxhash
 
 from vertical_assets.alerts import alert
-from vertical_assets.labels.batches.arrivals import Arrivals, arrivals, files_by_batch, set_aside
-from vertical_assets.labels.simulation import SIMULATED
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.spec.labels import SIMULATED
 from vertical_assets.store import store_root
 from vertical_assets.store.io_managers import ALL_FILES, DATA_VERSION_TAG
 from vertical_assets.store.versions import current_versions, withdraw
+
+if TYPE_CHECKING:
+    from vertical_assets.labels.batches.arrivals import Arrivals
 
 DIGEST = "files_digest"  # metadata of a materialization: which bytes it was made from
 GONE = "gone"
@@ -36,7 +39,7 @@ def batches_of(spec: VerticalSpec) -> dg.DynamicPartitionsDefinition:
 class Noticed:
     """What one look at the drop folder comes to."""
 
-    arrivals: Arrivals
+    arrivals: "Arrivals"
     new: tuple[str, ...]
     gone: tuple[str, ...]
     keys: tuple[str, ...]  # of all batches there are now
@@ -44,6 +47,8 @@ class Noticed:
 
 def notice(spec: VerticalSpec, instance: dg.DagsterInstance, *, tidy: bool = True) -> Noticed:
     """Looks at the drop folder; with `tidy` malformed files are set aside."""
+    from vertical_assets.labels.batches.arrivals import arrivals, files_by_batch, set_aside
+
     found = arrivals(spec)
     for malformed in found.malformed if tidy else ():
         set_aside(malformed, spec)
@@ -131,7 +136,7 @@ def version_of_batches(
         keys: of the batches that there are.
         newer: key -> version that is about to be stored.
     """
-    stored = current_versions(store_root() / spec.name / "annotations", keys) | (newer or {})
+    stored = {**current_versions(store_root() / spec.name / "annotations", keys), **(newer or {})}
     lines = (f"{key}\0{stored[key]}\n" for key in sorted(stored))
     return xxhash.xxh3_128_hexdigest("".join(lines).encode())
 

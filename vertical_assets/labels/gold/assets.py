@@ -49,6 +49,9 @@ def build_labeled_set(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
             reads=["task", "split", "dedup", "language", "seed"],
             kinds={"parquet"},
         ),
+        description="One gold target per item, and its split (SPEC D8): what the annotators of "
+        "accepted and adjudicated batches come to, and what people decided, which wins. Labels of "
+        f"{spec.annotation.who}.",
         check_specs=[
             dg.AssetCheckSpec(
                 "items_conserved",
@@ -71,21 +74,26 @@ def build_labeled_set(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         ],
         ins={
             "annotations": dg.AssetIn(key["annotations"], metadata={GROWING: True}),
+            "agreement_report": dg.AssetIn(key["agreement_report"]),
             "batch_verdicts": dg.AssetIn(key["batch_verdicts"]),
             "decisions": dg.AssetIn(key["decisions"]),
             "dedup_corpus": dg.AssetIn(key["dedup_corpus"]),
         },
-        deps=[key["agreement_report"], key["batches"]],
+        deps=[key["batches"]],
     )
     def labeled_set(
-        annotations: Table, batch_verdicts: Table, decisions: Table, dedup_corpus: Table
+        annotations: Table,
+        agreement_report: Table,
+        batch_verdicts: Table,
+        decisions: Table,
+        dedup_corpus: Table,
     ):
-        """One gold target per item, and its split (SPEC D8): what the annotators of accepted and
-        adjudicated batches come to, and what people decided, which wins.
-        """
+        from collections import Counter
+
         from vertical_assets.labels.adjudication.decisions import standing
         from vertical_assets.labels.adjudication.verdicts import COUNTED, batches_with, in_batches
         from vertical_assets.labels.aggregation import aggregate
+        from vertical_assets.labels.cards import dataset_card
         from vertical_assets.labels.gold.balance import balance, class_weights, rare
         from vertical_assets.labels.gold.labeled import label_items
         from vertical_assets.labels.splits import find_leakage
@@ -104,6 +112,20 @@ def build_labeled_set(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         missing = rare(counts, spec, FEWEST_PER_CLASS)
         splits = labeled["split"].to_pylist()
         methods = labeled.group_by("method").aggregate([([], "count_all")]).to_pylist()
+        tables = {
+            "agreement_report": agreement_report,
+            "batch_verdicts": batch_verdicts,
+            "decisions": decisions,
+            "dedup_corpus": dedup_corpus,
+        }
+        people = said.group_by(["annotator_kind", "annotator_id"]).aggregate([])
+        card = dataset_card(
+            spec,
+            labeled,
+            agreement_report.read(),
+            {name: table.version for name, table in tables.items()},
+            Counter(people["annotator_kind"].to_pylist()),
+        )
         return stored(
             stage_table(store_root(), LABELED, labeled.to_batches(), spec.sensitive),
             checks=[
@@ -136,6 +158,7 @@ def build_labeled_set(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
                     bars(counts, "spans" if spec.task.kind == "entities" else "items"),
                     "label distribution",
                 ),
+                "card": dg.MetadataValue.md(card),
                 "class_weights": dg.MetadataValue.md(markdown_table(class_weights(counts))),
             },
         )
@@ -231,7 +254,7 @@ def build_label_errors(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         (SPEC T12, cleanlab); for people to look at, nothing is changed.
         """
         from vertical_assets.labels.gold.label_errors import label_errors
-        from vertical_assets.store.contracts import LABEL_ERRORS
+        from vertical_assets.store.label_contracts import LABEL_ERRORS
         from vertical_assets.store.tables import stage_table
 
         found = label_errors(labeled_set.read(), spec)

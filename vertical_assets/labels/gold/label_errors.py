@@ -18,7 +18,7 @@ from vertical_assets.labels.gold.lexical import tfidf_logistic_regression, tfidf
 from vertical_assets.labels.splits import TRAIN
 from vertical_assets.labels.targets import COLUMN, targets_of
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.contracts import LABEL_ERRORS
+from vertical_assets.store.label_contracts import LABEL_ERRORS
 
 FOLDS = 5
 MOST_ITEMS = 20_000  # training items at most, drawn by hash: with more it would take minutes

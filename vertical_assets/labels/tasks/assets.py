@@ -60,8 +60,8 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
         from vertical_assets.labels.tasks.pages import by_strategy, examples
         from vertical_assets.labels.tasks.tasks import Known, plan_tasks
         from vertical_assets.plots import bars, histogram
-        from vertical_assets.store.contracts import LABELING_TASKS
         from vertical_assets.store.tables import stage_table
+        from vertical_assets.store.task_contracts import LABELING_TASKS
 
         known = Known.of(
             labeled_set and labeled_set.read(["item_id", "n_annotators", "method", "text"]),

@@ -49,7 +49,8 @@ class Ticks:
     """A daemon that runs the sensor again and again."""
 
     def __init__(self, instance: dg.DagsterInstance, spec: VerticalSpec = SPEC) -> None:
-        self.instance, self.spec, self.cursor = instance, spec, None
+        self.instance, self.spec = instance, spec
+        self.cursor: str | None = None
         self.known: set[str] = set()  # run keys, which the daemon never starts twice
 
     def tick(self) -> list[str]:

@@ -19,7 +19,8 @@ from vertical_assets.labels.splits import (
     split_of,
 )
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.contracts import DECISIONS, DEDUP_DOCUMENTS, LABELED
+from vertical_assets.store.contracts import DEDUP_DOCUMENTS, LABELED
+from vertical_assets.store.label_contracts import DECISIONS
 from vertical_assets_tests.conftest import shared_data, tiny
 from vertical_assets_tests.corpus.validity.test_rules import ROW
 from vertical_assets_tests.labels.agreement.test_report import said
