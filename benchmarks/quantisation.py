@@ -39,7 +39,6 @@ from typing import Any
 import numpy as np
 
 ROWS, MODELS = 32, ("reviews", "medical")
-EVERY_SECOND = (0, 2, 4, 6, 8, 10)
 Batch = dict[str, np.ndarray]
 Run = Callable[[list[Batch]], list[np.ndarray]]
 
@@ -79,15 +78,14 @@ class Peer:
     labels: np.ndarray | None = None
 
 
-def spec_of(name: str, **model: Any) -> Any:
+def spec_of(name: str) -> Any:
     import yaml
 
     import vertical_assets
     from vertical_assets.spec import VerticalSpec
 
     file = Path(vertical_assets.__file__).parent / f"defs/{name}/defs.yaml"
-    attributes = yaml.safe_load(file.read_text())["attributes"]
-    return VerticalSpec(**{**attributes, "model": attributes["model"] | model})
+    return VerticalSpec(**yaml.safe_load(file.read_text())["attributes"])
 
 
 def built(name: str, store: Path) -> Subject | None:
@@ -129,17 +127,19 @@ def unbuilt(name: str, folder: Path) -> Subject:
 
     from vertical_assets.labels.splits import Items
     from vertical_assets.training.adaptation.base_models import prepare_base
+    from vertical_assets.training.modules.model import on_base
 
     texts = texts_of("reviews" if name == "reviews" else "titles")
-    spec = spec_of(name, **({"layers": EVERY_SECOND} if name == "reviews" else {}))
-    if name == "reviews":
-        freeze = {"finetune": spec.finetune.model_copy(update={"freeze_layers": 0})}
-        spec = spec.model_copy(update=freeze)
+    spec = spec_of(name)
     base = prepare_base(spec, texts, folder / "base")
     torch.manual_seed(0)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        base.path, num_labels=len(spec.labels)
-    )
+    model: Any
+    if spec.model.is_plain(spec.task.kind):
+        model = AutoModelForSequenceClassification.from_pretrained(
+            base.path, num_labels=len(spec.labels)
+        )
+    else:
+        model = on_base(base.path, spec, {})
     checkpoint = folder / "checkpoint"
     model.save_pretrained(checkpoint)
     AutoTokenizer.from_pretrained(base.path).save_pretrained(checkpoint)
