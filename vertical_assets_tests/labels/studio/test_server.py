@@ -35,8 +35,9 @@ from vertical_assets.labels.studio.sync import (
     push,
 )
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.contracts import ADJUDICATION, DUPLICATES, LABELING_TASKS
+from vertical_assets.store.contracts import ADJUDICATION, DUPLICATES
 from vertical_assets.store.tables import stage_table
+from vertical_assets.store.task_contracts import LABELING_TASKS
 from vertical_assets.store.versions import commit
 from vertical_assets_tests.conftest import Project, tiny
 from vertical_assets_tests.labels.studio.conftest import OWNER_TOKEN, Server
