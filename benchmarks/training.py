@@ -14,11 +14,12 @@ else the machine does then falls on all of them.
 Pretraining (masked tokens, 2,048 places a batch)
     ours              the loop that the asset runs, with its logs, TensorBoard and checkpoints
     best loop         by hand: documents of similar length together, vocabulary logits at masked
-                      places only, bf16 where the processor computes in it, fused AdamW
+                      places only, bf16 where the processor computes in it, dropout by random
+                      bits, fused AdamW
     packed rows       the same, but documents packed into rows of 128 under a block mask
     padded float      plain PyTorch: every text padded to 128, logits everywhere, float
 Fine-tuning (two classes; as many texts a step as ours has on average)
-    ours              the loop that the asset runs
+    ours              the loop that the asset runs; the last layer for the first token only
     plain             plain PyTorch: a shuffled DataLoader, padded to the longest of each batch
     lightning         the same in a LightningModule as its tutorial writes it
     hf trainer        Hugging Face Trainer: grouped by length, fused AdamW, bf16 where native
@@ -198,18 +199,20 @@ def pretrain_best(inputs: "Tokenized", gate: Gate) -> None:
     from torch.nn.functional import cross_entropy
 
     from vertical_assets.batching import batches_of_epoch
+    from vertical_assets.training.loop.dropout import fast_dropout
 
     model, bf16 = bert("MaskedLM"), native_bf16()
     step = steps_of(model)
-    for rows in batches_of_epoch(inputs.lengths, PLACES, 0, 0):
-        gate(int(inputs.lengths[rows].sum()))
-        ids, mask = inputs.padded(rows)
-        ids, labels = masked(ids)
-        chosen = labels != -100
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            hidden = model.bert(ids, attention_mask=mask).last_hidden_state
-            logits = model.cls(hidden[chosen])
-        step(cross_entropy(logits.float(), labels[chosen]))
+    with fast_dropout(model):
+        for rows in batches_of_epoch(inputs.lengths, PLACES, 0, 0):
+            gate(int(inputs.lengths[rows].sum()))
+            ids, mask = inputs.padded(rows)
+            ids, labels = masked(ids)
+            chosen = labels != -100
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                hidden = model.bert(ids, attention_mask=mask).last_hidden_state
+                logits = model.cls(hidden[chosen])
+            step(cross_entropy(logits.float(), labels[chosen]))
 
 
 def pretrain_packed_rows(inputs: "Tokenized", gate: Gate) -> None:
@@ -282,6 +285,7 @@ def finetune_ours(inputs: "Tokenized", gate: Gate) -> None:
     import torch
 
     from vertical_assets.spec import Finetune
+    from vertical_assets.training.adaptation.first_token import first_token_only
     from vertical_assets.training.classification import ClassificationModule
     from vertical_assets.training.loop.batches import Steps
     from vertical_assets.training.loop.logs import Watch
@@ -301,7 +305,7 @@ def finetune_ours(inputs: "Tokenized", gate: Gate) -> None:
         return (*inputs.padded(rows), torch.from_numpy(codes[rows]))
 
     held = (*inputs.padded([0]), torch.from_numpy(codes[:1]))
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory() as work, first_token_only(module.model):
         train(module, steps, collate, [held], Path(work), Watch(board=Path(work) / "board"))
 
 

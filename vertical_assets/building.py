@@ -305,11 +305,11 @@ def run_once(
                     )
             elif event.event_type is DagsterEventType.STEP_FAILURE:
                 made = made_by.get(step, keys[:1])
-                together = [key for key in made if key in refused] or made
-                ours = [key for key in together if step.endswith(f"__{key.path[-1]}")]
-                named = name_of(((ours or together)[0], partition))
+                stopped = [key for key in made if key in refused] or made
+                own = [key for key in stopped if step.endswith(f"__{key.path[-1]}")]
+                named = name_of(((own or stopped)[0], partition))
                 why = f"{named} failed: {failure_of(event)}"
-                for key in together:
+                for key in stopped:
                     failed[key] = why
                     outcomes[(key, partition)].state = "failed"
             if event.event_type in (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE):

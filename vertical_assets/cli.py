@@ -256,8 +256,21 @@ def say(vertical: str, release: str | None, approved: bool, by: str, reason: str
     default=["all"],
     help="What is switched off and on, e.g. augmentation; may be given again. All by default.",
 )
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    help="Of the training items and of pretraining, to bound the cost; 1 by default.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    help="Of fine-tuning, for all variants; the vertical's own by default.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="The table's Parquet file.")
-def ablate(vertical: str, switches: tuple[str, ...], out: Path | None) -> None:
+def ablate(
+    vertical: str, switches: tuple[str, ...], share: float, epochs: int | None, out: Path | None
+) -> None:
     """Train VERTICAL's model with and without a part of it, and print what each part is worth.
 
     Reads the vertical's current labelled set and corpus; its own results stay as they are.
@@ -295,7 +308,7 @@ def ablate(vertical: str, switches: tuple[str, ...], out: Path | None) -> None:
         )
         with tempfile.TemporaryDirectory(dir=work) as scratch:
             chosen = ablation.applicable(spec) if "all" in switches else switches
-            for row in ablation.ablate(spec, chosen, inputs, Path(scratch)):
+            for row in ablation.ablate(spec, chosen, inputs, Path(scratch), share, epochs):
                 console.print(
                     f"{row['switch']}, {row['variant']}: test macro F1 {row['test_f1_macro']:.4f}, "
                     f"trained in {row['seconds']:.0f} s"
@@ -355,6 +368,55 @@ def rotate(drop_retired: bool) -> None:
         made = state.created_at or ""
         grid.add_row(state.key_id, current, state.origin, made, str(state.tables))
     console.print(grid)
+
+
+@main.group("label-studio")
+def label_studio() -> None:
+    """Tasks to the Label Studio server, and what people said back (SPEC D7)."""
+
+
+@label_studio.command("push")
+@click.argument("vertical")
+def push_tasks(vertical: str) -> None:
+    """Create VERTICAL's projects from the label standard, or update them; add what is to do."""
+    from vertical_assets.labels.studio.automation import LabelStudioServer, tables_to_push
+    from vertical_assets.labels.studio.client import StudioError
+    from vertical_assets.labels.studio.sync import push
+
+    spec = open_targets(vertical)[0].spec
+    try:
+        server = LabelStudioServer().client()
+        for name, desk, table in tables_to_push(spec):
+            rows = table.read().to_pylist() if table else []
+            done = push(server, spec, desk, rows)
+            console.print(
+                f"{desk.title} (project {done.project}): {done.added} tasks added, "
+                f"{done.there} were there" + ("" if table else f"; materialize {name} to have more")
+            )
+    except (StudioError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@label_studio.command("pull")
+@click.argument("vertical")
+def pull_annotations(vertical: str) -> None:
+    """Take what people said in VERTICAL's projects, as files in its drop folder."""
+    from vertical_assets.labels.studio.automation import LabelStudioServer
+    from vertical_assets.labels.studio.client import StudioError
+    from vertical_assets.labels.studio.sync import adjudication_desk, labelling_desk, pull
+
+    spec = open_targets(vertical)[0].spec
+    try:
+        server = LabelStudioServer().client()
+        for desk in (labelling_desk(spec), adjudication_desk(spec)):
+            came = pull(server, spec, desk, least=1)
+            console.print(
+                f"{desk.title}: {came.annotations} annotations of {came.tasks} items"
+                + (f" in {came.file}" if came.file else "")
+                + f"; {len(came.changed)} batches changed, {came.skipped} annotations skipped"
+            )
+    except (StudioError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 def steps_of(target: Target, doc_id: str) -> list["Step"]:

@@ -13,6 +13,7 @@ from vertical_assets.features import assets as features
 from vertical_assets.labels import assets as labels
 from vertical_assets.labels.batches.automation import batch_sensor
 from vertical_assets.labels.monthly.automation import review_sensor
+from vertical_assets.labels.studio.automation import label_studio_sensor
 from vertical_assets.policies import automated, loop_sensor
 from vertical_assets.release import assets as release
 from vertical_assets.spec import VerticalSpec
@@ -51,6 +52,8 @@ def build_definitions(spec: VerticalSpec) -> dg.Definitions:
     sensors = [automation.source_sensor(spec), alert_sensor(spec)]
     if spec.task.kind != "generation":  # else nobody labels
         sensors += [batch_sensor(spec), review_sensor(spec), loop_sensor(spec)]
+    if spec.annotation.label_studio is not None:
+        sensors.append(label_studio_sensor(spec))
     return dg.Definitions(
         assets=automated(assets, spec),
         jobs=automation.jobs(spec),

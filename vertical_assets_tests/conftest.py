@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 from hypothesis import settings
 
 # First calls import and compile; how long an example takes is no property of ours.
@@ -216,12 +217,22 @@ def write_tiny(project: Project, **changes: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def built(make_project: Callable[[], Project]) -> Project:
-    """A project whose vertical `tiny` is built; tests only read it."""
-    project = make_project()
-    write_tiny(project)
-    project.build()
-    return project
+def built(make_project: Callable[[], Project], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose vertical `tiny` is built; tests only read it.
+
+    Processes that test side by side (pytest-xdist) build it once, and each has a copy of its own.
+    """
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    original = place / "built"
+    with FileLock(place / "built.lock"):
+        if not original.exists():
+            project = make_project()
+            write_tiny(project)
+            project.build()
+            project.root.rename(original)
+    return Project(shutil.copytree(original, tmp_path_factory.mktemp("project") / "built"))
 
 
 @pytest.fixture

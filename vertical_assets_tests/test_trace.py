@@ -10,6 +10,7 @@ from vertical_assets_tests.conftest import Project, reviews
 from vertical_assets_tests.test_build import built_now, not_up_to_date, stale_in_graphql
 
 ROW = 7  # of `reviews`; the source `second` has the odd ones
+EDITED = "换了一句话，和以前完全不同的评价内容。"
 DOC_ID = document_id("second", reviews(400)[ROW]["id"])
 
 
@@ -33,8 +34,14 @@ def test_an_unknown_document_is_said_to_be_unknown(built: Project) -> None:
         assert "has a document '000" in result.stderr
 
 
-def test_a_forgotten_document_is_in_no_table_of_the_next_build(copy_of_built: Project) -> None:
-    project = copy_of_built
+def test_an_edited_sentence_and_a_forgotten_document_change_what_follows(
+    copy_of_built: Project,
+) -> None:
+    """Their partition is made anew, with all that follows; the document is in no table then."""
+    project, rows = copy_of_built, reviews(400)[1::2]
+    rows[0] = {**rows[0], "text": EDITED}
+    project.data("tiny", "second.jsonl", rows)
+    assert not_up_to_date(project) == {"raw_corpus:second"}
     result = project.command("forget", DOC_ID, "--reason", "request 12")
     assert result.returncode == 0, result.stderr
     tombstone = json.loads((project.root / "data" / "tiny" / "tombstones.jsonl").read_text())
@@ -43,7 +50,15 @@ def test_a_forgotten_document_is_in_no_table_of_the_next_build(copy_of_built: Pr
     assert not_up_to_date(project) == stale_in_graphql(project) == {"raw_corpus:second"}
     built = built_now(project.build().stdout)
     assert "raw_corpus:first" not in built
-    assert {"raw_corpus:second", "dedup_corpus", "labeled_set", "finetuned_ckpt"} <= built
+    assert {
+        "raw_corpus:second",
+        "valid_corpus",
+        "dedup_corpus",
+        "labeled_set",
+        "finetuned_ckpt",
+    } <= built
+    labelled = pq.read_table(project.current("labeled_set"), columns=["text"])
+    assert EDITED in labelled["text"].to_pylist()
     text = reviews(400)[ROW]["text"]
     for file in (project.root / "data" / "store").rglob("*.parquet"):
         table = pq.read_table(file)
@@ -51,4 +66,4 @@ def test_a_forgotten_document_is_in_no_table_of_the_next_build(copy_of_built: Pr
             if pa.types.is_string(column.type):
                 assert not {DOC_ID, text} & set(column.to_pylist()), file
     assert project.command("trace", DOC_ID).returncode == 1
-    assert not_up_to_date(project) == set()
+    assert not_up_to_date(project) == stale_in_graphql(project) == set()

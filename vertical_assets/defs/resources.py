@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from vertical_assets.automation import by_weight
+from vertical_assets.labels.studio.automation import LabelStudioServer
 from vertical_assets.store.io_managers import StoreIOManager
 from vertical_assets.training.tracking import EXPERIMENT, tracking_uri
 
@@ -28,7 +29,11 @@ def mlflow(context: dg.InitResourceContext) -> Iterator[Any]:
 @dg.definitions
 def defs() -> dg.Definitions:
     return dg.Definitions(
-        resources={"io_manager": StoreIOManager(), "mlflow": mlflow},
+        resources={
+            "io_manager": StoreIOManager(),
+            "mlflow": mlflow,
+            "label_studio": LabelStudioServer(),
+        },
         # For what the loop or people in the UI materialize.
         executor=by_weight,
     )

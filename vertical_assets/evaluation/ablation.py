@@ -2,7 +2,8 @@
 
 A switch is a function that derives the specs to compare from the vertical's; a new one is a new
 entry of SWITCHES. Nothing of the vertical's own results is touched: everything is made in a
-scratch folder, which may be removed afterwards.
+scratch folder, which may be removed afterwards. What it costs can be bounded: all variants then
+learn from the same share of the training items, for as many epochs.
 """
 
 import contextlib
@@ -10,12 +11,13 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 from upath import UPath
 
 from vertical_assets.evaluation.metrics import macro_f1
@@ -175,21 +177,31 @@ class NotApplicableError(ValueError):
 
 
 def ablate(
-    spec: VerticalSpec, switches: Sequence[str], inputs: Inputs, scratch: Path
+    spec: VerticalSpec,
+    switches: Sequence[str],
+    inputs: Inputs,
+    scratch: Path,
+    share: float = 1.0,
+    epochs: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Rows of ABLATION, each as soon as it is known.
 
     A variant that two switches share is trained once. The adapted base model is the vertical's own
-    where the variant changes nothing that it is made from.
+    where the variant changes nothing that it is made from; with a `share`, every variant's is made
+    anew by that share of the pretraining, so that none had more of it.
 
     Args:
         spec: the vertical.
         switches: names in SWITCHES.
         inputs: what the vertical has.
         scratch: where everything is made.
+        share: of the training items and of the epochs of pretraining, above 0; held-out items
+            all stay.
+        epochs: of fine-tuning, instead of the vertical's own.
 
     Raises:
-        ValueError: the vertical's task is not classification, or a switch has nothing to switch.
+        ValueError: the vertical's task is not classification, a switch has nothing to switch, or
+            the share leaves no training item.
     """
     if spec.task.kind != "classification":
         raise ValueError(
@@ -198,6 +210,11 @@ def ablate(
         )
     depth = int(json.loads((inputs.pretrained / "config.json").read_text())["num_hidden_layers"])
     pretrained = {_base_of(spec): inputs.pretrained}
+    if epochs is not None:
+        spec = changed(spec, {"finetune.epochs": epochs})
+    if share < 1:
+        spec = changed(spec, {"pretrain.epochs": spec.pretrain.epochs * share})
+        inputs = replace(inputs, labeled=sample(inputs.labeled, share, spec.seed))
     variants = {switch: SWITCHES[switch](spec, depth) for switch in switches}
     known: dict[str, dict[str, Any]] = {}
     for switch, specs in variants.items():
@@ -206,6 +223,23 @@ def ablate(
             if identity not in known:
                 known[identity] = _trained(variant, inputs, pretrained, scratch / identity)
             yield {"switch": switch, "variant": name, **known[identity]}
+
+
+def sample(labeled: pa.Table, share: float, seed: int) -> pa.Table:
+    """LABELED with a share of its training items, chosen by a hash of their ids; a smaller share
+    is part of a larger one.
+
+    Raises:
+        ValueError: no training item is left.
+    """
+    ids = labeled["item_id"].to_pylist()
+    hashes = (xxhash.xxh3_64_intdigest(each.encode(), seed) for each in ids)
+    among = pa.array([value / 2**64 < share for value in hashes], pa.bool_())
+    trained = pc.equal(labeled["split"], TRAIN)
+    kept = labeled.filter(pc.or_(pc.invert(trained), among))
+    if not pc.any(pc.equal(kept["split"], TRAIN)).as_py():
+        raise ValueError(f"a share of {share:g} leaves no training item; raise it")
+    return kept
 
 
 def _base_of(spec: VerticalSpec) -> str:

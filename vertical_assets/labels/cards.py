@@ -82,9 +82,11 @@ def sources_table(spec: VerticalSpec) -> str:
 def definitions(spec: VerticalSpec) -> str:
     """The label standard: labels or types with their definitions, or the range."""
     task = spec.task
-    parts = [pairs(of, name, "definition") for name, of in (
-        ("label", task.labels), ("type of question", task.question_types)
-    ) if of]  # fmt: skip
+    parts = [
+        pairs({each: said.definition for each, said in of.items()}, name, "definition")
+        for name, of in (("label", task.definitions), ("type of question", task.questions))
+        if of
+    ]
     if task.range is not None:
         parts.append(f"A number from {task.range[0]:g} to {task.range[1]:g}.")
     return "\n\n".join(parts)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from upath import UPath
 
 from vertical_assets.corpus.reading.sources import Row, read_file
+from vertical_assets.labels.studio.formats import rows_of as exported_rows
 from vertical_assets.spec import Source, VerticalSpec
 
 
@@ -17,7 +18,8 @@ def rows_of(file: UPath, spec: VerticalSpec) -> Iterator[Row]:
     """Rows of one file of labels as it has them; one that can't be opened is one row that says so.
 
     Args:
-        file: JSON lines, CSV, TSV or Parquet; maybe compressed.
-        spec: section `annotation`.
+        file: JSON lines, CSV, TSV or Parquet, maybe compressed; or what Label Studio, doccano or
+            Argilla export.
+        spec: sections `annotation`, `task`.
     """
-    return read_file(file, people(spec.annotation.path))
+    return exported_rows(file, spec) or read_file(file, people(spec.annotation.path))

@@ -13,14 +13,16 @@ import contextlib
 import json
 import math
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from vertical_assets.labels.anchoring import BreachError, ItemText, place
 from vertical_assets.labels.targets import Span, Target, overlapping
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.spec.labels import ANSWER
+from vertical_assets.spec.labels import ANSWER, Label
 
 SPAN_FIELDS = ("start", "end", "quote")
+NAMES_SHOWN = 12  # of the labels that there are
 
 
 def read_target(values: Mapping[str, Any], item: ItemText | None, spec: VerticalSpec) -> Target:
@@ -80,7 +82,8 @@ def read_question(values: Mapping[str, Any], spec: VerticalSpec) -> tuple[str, s
         raise BreachError(
             "unknown_question_type",
             "question_type",
-            f"{said!r} is no question type of task {spec.task.name!r} (see task.question_types)",
+            f"{said!r} is no question type of task {spec.task.name!r}; "
+            + _lines(said, spec.task.questions, "task.question_types"),
         )
     return question, str(said)
 
@@ -90,9 +93,20 @@ def _known(label: Any, spec: VerticalSpec, field: str) -> str:
         raise BreachError(
             "unknown_label",
             field,
-            f"{label!r} is no label of task {spec.task.name!r} (see task.labels)",
+            f"{label!r} is no label of task {spec.task.name!r}; "
+            + _lines(label, spec.task.definitions, "task.labels"),
         )
     return label
+
+
+def _lines(said: Any, meanings: Mapping[str, Label], where: str) -> str:
+    """The standard's line that was perhaps meant, or else what there is."""
+    near = {name.casefold(): name for name in meanings}
+    for match in get_close_matches(str(said).strip().casefold(), near, n=1):
+        return f"meant is perhaps '{near[match]}: {meanings[near[match]].definition}' ({where})"
+    names = list(meanings)
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return f"there are: {', '.join(names[:NAMES_SHOWN])}{more} ({where})"
 
 
 def _listed(values: Mapping[str, Any], name: str) -> list[Any]:

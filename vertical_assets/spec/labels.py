@@ -1,11 +1,13 @@
 """Spec of labels: standard, annotators, agreement and splits (SPEC D6-D8)."""
 
-from typing import Annotated, Any, Literal, Self
+from fnmatch import fnmatch
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from vertical_assets.spec.generation import Pairs
 from vertical_assets.spec.section import Fraction, Name, Positive, Strict
+from vertical_assets.spec.studio import PULLED, LabelStudio
 from vertical_assets.spec.tasks import Review, Tasks
 
 TaskKind = Literal[
@@ -14,6 +16,27 @@ TaskKind = Literal[
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
 SIMULATED = "simulated"  # the batch of simulated annotators, and the kind of such annotators
 ANSWER = "answer"  # the one type of span in question answering
+SENTIMENT = "sentiment"  # short for a classification by polarity
+POLARITIES = {
+    "negative": "The text expresses dissatisfaction or disapproval.",
+    "neutral": "The text states facts, or praise and blame balance.",
+    "positive": "The text expresses satisfaction or approval.",
+}
+
+
+class Label(Strict):
+    """What a label means, where one line does not say it."""
+
+    definition: str
+    examples: tuple[str, ...] = Field(default=(), description="Texts, or parts, that have it.")
+
+
+class QuestionType(Label):
+    """What questions of a type ask for, and how they are answered."""
+
+    answer: str | None = Field(
+        default=None, description="Format of the answer, e.g. 'one sentence', 'numbered steps'."
+    )
 
 
 class Task(Strict):
@@ -27,15 +50,22 @@ class Task(Strict):
     | question_answering | the spans that answer a question | none; see `question_types` |
     | regression | a number | none; see `range` |
     | generation | none: its text is the answer to a prompt | none; see `question_types` |
+
+    Kind `sentiment` is short for classification; without `labels` by POLARITIES.
     """
 
     name: Name
-    kind: TaskKind = "classification"
-    labels: dict[str, str] = Field(default={}, description="Label -> its definition.")
-    question_types: dict[str, str] = Field(
+    kind: TaskKind = Field(
+        default="classification", json_schema_extra={"enum": [*get_args(TaskKind), SENTIMENT]}
+    )
+    labels: dict[str, str | Label] = Field(
+        default={}, description="Label -> its definition, or its definition and examples."
+    )
+    question_types: dict[str, str | QuestionType] = Field(
         default={},
-        description="Question answering, generation: type of question -> its definition "
-        "(definition, steps, comparison; D6). Where there are any, every question has one.",
+        description="Question answering, generation: type of question -> its definition, or "
+        "definition, examples and answer format (definition, steps, comparison; D6). Where there "
+        "are any, every question has one.",
     )
     # Dagster's reader of components knows no tuples of fixed length.
     range: Annotated[tuple[float, ...], Field(min_length=2, max_length=2)] | None = Field(
@@ -64,6 +94,13 @@ class Task(Strict):
         description="Items whose gold is less sure than this are disputed. Default: only those on "
         "which the annotators are split.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sentiment_is_classification(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("kind") == SENTIMENT:
+            return {"labels": POLARITIES, **given, "kind": "classification"}
+        return given
 
     @field_validator("range")
     @classmethod
@@ -145,6 +182,22 @@ class Task(Strict):
         return self.level or ("interval" if self.kind == "regression" else "nominal")
 
     @property
+    def definitions(self) -> dict[str, Label]:
+        """What each label means."""
+        return {
+            name: Label(definition=said) if isinstance(said, str) else said
+            for name, said in self.labels.items()
+        }
+
+    @property
+    def questions(self) -> dict[str, QuestionType]:
+        """What each type of question asks for."""
+        return {
+            name: QuestionType(definition=said) if isinstance(said, str) else said
+            for name, said in self.question_types.items()
+        }
+
+    @property
     def has_spans(self) -> bool:
         """Whether targets are spans of the text."""
         return self.kind in ("entities", "question_answering")
@@ -181,6 +234,18 @@ class Annotation(Strict):
     pairs: Pairs | None = Field(default=None, description="Generation: prompts of the sources.")
     tasks: Tasks = Tasks()
     review: Review = Review()
+    label_studio: LabelStudio | None = Field(
+        default=None, description="A project on the Label Studio server where people label."
+    )
+
+    @model_validator(mode="after")
+    def _pulled_batches_are_read(self) -> Self:
+        if self.label_studio is not None and not fnmatch(PULLED, self.path or ""):
+            raise ValueError(
+                f"annotation.label_studio writes batches like {PULLED!r}, which annotation.path "
+                f"({self.path!r}) leaves out; set 'path: annotations/*'"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -1,6 +1,7 @@
 """Fine-tuning of a sequence classifier on the labelled set (SPEC T6-T9, M11-M13)."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from vertical_assets.batching import in_order
 from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.training.adaptation.first_token import first_token_only
 from vertical_assets.training.adaptation.tokenizing import tokenized
 from vertical_assets.training.loop.batches import Steps
 from vertical_assets.training.loop.logs import Watch
@@ -190,7 +192,11 @@ def finetune(
         for rows in in_order(held.lengths, 4 * settings.batch_tokens)
     ]
     more = [private, *more] if private else more
-    log = train(module, steps, collate, validation, work, watch or Watch(), spec.processes, more)
+    # A private training takes each row's gradient from the layers' inputs, so they stay whole.
+    with nullcontext() if private else first_token_only(model):
+        log = train(
+            module, steps, collate, validation, work, watch or Watch(), spec.processes, more
+        )
     return Finetuned(
         model=model,
         tokenizer=tokenizer,
@@ -218,8 +224,9 @@ def predict_probabilities(
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
     inputs = tokenized(texts, AutoTokenizer.from_pretrained(checkpoint), spec)
     probabilities = np.zeros((len(texts), model.config.num_labels), np.float32)
-    for rows in in_order(inputs.lengths, budget):
-        ids, attention = inputs.padded(rows)
-        logits = model(input_ids=ids, attention_mask=attention).logits
-        probabilities[rows] = logits.float().softmax(-1).numpy()
+    with first_token_only(model):
+        for rows in in_order(inputs.lengths, budget):
+            ids, attention = inputs.padded(rows)
+            logits = model(input_ids=ids, attention_mask=attention).logits
+            probabilities[rows] = logits.float().softmax(-1).numpy()
     return probabilities

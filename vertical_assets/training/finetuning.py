@@ -12,6 +12,7 @@ from vertical_assets.inference.answers import answers_of
 from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training import classification
+from vertical_assets.training.adaptation.first_token import first_token_only
 from vertical_assets.training.classification import Finetuned, class_weights, plan_of
 from vertical_assets.training.loop.batches import Steps
 from vertical_assets.training.loop.logs import Watch
@@ -186,7 +187,10 @@ def finetune(
     )
     budget = INFERENCE_FACTOR * settings.batch_tokens
     validation = [held.batch(rows) for rows in in_order(held.inputs.windows.lengths, budget)]
-    log = train(module, steps, learned.batch, validation, work, watch or Watch(), spec.processes)
+    with first_token_only(model):
+        log = train(
+            module, steps, learned.batch, validation, work, watch or Watch(), spec.processes
+        )
     shares = fusion_weights(model, held.inputs, budget)
     return Finetuned(
         model=model,

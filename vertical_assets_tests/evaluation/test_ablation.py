@@ -16,6 +16,7 @@ from vertical_assets.evaluation.ablation import (
     ablate,
     applicable,
     changed,
+    sample,
 )
 from vertical_assets.labels.splits import split_of
 from vertical_assets.spec import VerticalSpec
@@ -109,6 +110,22 @@ def test_every_switch_gives_its_variants(
     assert len({found[key]["seconds"] for key in same}) == 1
     assert all(0 <= row["test_f1_macro"] <= 1 for row in rows)
     assert {file: file.read_bytes() for file in inputs.pretrained.iterdir()} == before
+
+
+def test_a_bounded_ablation_learns_from_a_share_and_is_judged_on_all(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    rows = list(ablate(SPEC, ["augmentation"], inputs, tmp_path, share=0.5, epochs=2))
+    half = sample(inputs.labeled, 0.5, SPEC.seed)
+    splits, all_splits = (each["split"].to_pylist() for each in (half, inputs.labeled))
+    assert rows[0]["train_items"] == splits.count("train") < all_splits.count("train")
+    assert [s for s in splits if s != "train"] == [s for s in all_splits if s != "train"]
+    quarter = sample(inputs.labeled, 0.25, SPEC.seed)["item_id"].to_pylist()
+    assert set(quarter) < set(half["item_id"].to_pylist())
+    # Its base model was pretrained anew, by half as much; the vertical's own had more.
+    assert len(list(tmp_path.glob("*/pretrained"))) == 1
+    with pytest.raises(ValueError, match="leaves no training item"):
+        sample(inputs.labeled, 1e-9, SPEC.seed)
 
 
 def test_layers_are_halved_where_the_vertical_keeps_all() -> None:

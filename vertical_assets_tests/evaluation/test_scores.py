@@ -23,6 +23,7 @@ from torchmetrics.functional.classification import (
 )
 from torchmetrics.functional.text import squad
 
+from benchmarks.bc5cdr import sentences, text_and_spans
 from vertical_assets.evaluation.metrics import report_of, value_of
 from vertical_assets.evaluation.pages import pictures_of, worst_errors
 from vertical_assets.evaluation.regression import number_scores
@@ -41,7 +42,7 @@ from vertical_assets.spec import TaskKind
 from vertical_assets.store.contracts import LABELED
 from vertical_assets.training.baselines.names import BASELINES
 from vertical_assets.training.predictions import predictions_of
-from vertical_assets_tests.bc5cdr import sentences, text_and_spans
+from vertical_assets_tests.conftest import shared_data
 
 LABELS = ("x", "y", "z")
 
@@ -102,6 +103,7 @@ def corrupted(rng: np.random.Generator, tags: list[str]) -> list[str]:
 
 def test_span_scores_agree_with_nervaluate_and_conll_on_bc5cdr() -> None:
     """nervaluate reads the tags of tokens, our spans are of characters."""
+    shared_data("bioner_en")
     rng = np.random.default_rng(7)
     types = ["Chemical", "Disease"]
     gold_tags, said_tags = list[list[str]](), list[list[str]]()

@@ -79,7 +79,7 @@ def report_html(
         outliers=_with_reason(queue, OUTLIER)[:OUTLIERS_SHOWN],
         queued=Counter(reason for row in queue["reasons"].to_pylist() for reason in row),
         queue_rows=len(queue),
-        definitions=spec.task.labels,
+        definitions={name: said.definition for name, said in spec.task.definitions.items()},
         texts_shown=not spec.sensitive,
         targets_shown=not (spec.sensitive and kind in SPAN_KINDS),
         fewest_groups=FEWEST_GROUPS,

@@ -113,7 +113,10 @@ def build_labeled_set(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
                 **{split: sum(by_type.values()) for split, by_type in counts.items()},
                 "question_types": dg.MetadataValue.md(
                     markdown_table(
-                        [{"type": t, "definition": d} for t, d in spec.task.question_types.items()]
+                        [
+                            {"type": t, "definition": q.definition}
+                            for t, q in spec.task.questions.items()
+                        ]
                     )
                 ),
                 "type_distribution": picture(bars(counts, "pairs"), "types of questions"),

@@ -96,8 +96,8 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
         from vertical_assets.labels.monthly.review import ANSWERED, WAITING, export_review, review
         from vertical_assets.labels.tasks.exports import ExportError
         from vertical_assets.plots import intervals
-        from vertical_assets.store.contracts import MONTHLY_REVIEW
         from vertical_assets.store.tables import previous_version, stage_table
+        from vertical_assets.store.task_contracts import MONTHLY_REVIEW
 
         month = context.partition_key
         earlier = previous_version(store_root().joinpath(*key, month))

@@ -26,7 +26,8 @@ from vertical_assets.labels.monthly.draw import MACHINES, Draw, Item, draw
 from vertical_assets.labels.targets import targets_of
 from vertical_assets.labels.tasks.exports import CSV_NAME, LINES_NAME, write_csv, write_lines
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.contracts import MONTHLY_REVIEW, QUARANTINE
+from vertical_assets.store.contracts import QUARANTINE
+from vertical_assets.store.task_contracts import MONTHLY_REVIEW
 
 FOLDER, ANSWERS = "reviews", "answers*"
 MONTH = re.compile(r"\d{4}-\d{2}")

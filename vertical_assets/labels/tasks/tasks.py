@@ -14,13 +14,8 @@ from vertical_assets.labels.tasks.pool import draw_pool, rank_of
 from vertical_assets.labels.tasks.rules import Prediction, TextRules
 from vertical_assets.labels.tasks.selection import Chosen, choose, uncertainties
 from vertical_assets.spec import TaskKind, VerticalSpec
-from vertical_assets.store.contracts import (
-    ADJUDICATION,
-    LABELED,
-    LABELING_TASKS,
-    PRELABELS,
-    RELABEL_QUEUE,
-)
+from vertical_assets.store.contracts import ADJUDICATION, LABELED, RELABEL_QUEUE
+from vertical_assets.store.task_contracts import LABELING_TASKS, PRELABELS
 
 EXPERT, ANNOTATOR = "expert", "annotator"
 MODEL = "model"  # source of a prediction; of PRELABELS with the release after a colon

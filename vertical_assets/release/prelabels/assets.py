@@ -30,8 +30,8 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
         from vertical_assets.release.channels import releases_folder
         from vertical_assets.release.files import DamagedArtifactError
         from vertical_assets.release.prelabels.prelabels import prelabel
-        from vertical_assets.store.contracts import PRELABELS
         from vertical_assets.store.tables import stage_table
+        from vertical_assets.store.task_contracts import PRELABELS
 
         try:
             said = prelabel(

@@ -14,7 +14,7 @@ from vertical_assets.labels.tasks.pool import draw_pool
 from vertical_assets.release.channels import ReleaseError, open_champion
 from vertical_assets.release.predictor import Predictor
 from vertical_assets.spec import TaskKind, VerticalSpec
-from vertical_assets.store.contracts import PRELABELS
+from vertical_assets.store.task_contracts import PRELABELS
 
 ASKS_NOTHING = "documents without labels have no questions yet, so there is nothing to answer"
 

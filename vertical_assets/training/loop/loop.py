@@ -25,6 +25,7 @@ from vertical_assets.spec.training import Loop
 from vertical_assets.store.versions import LOG
 from vertical_assets.training.loop.batches import Steps
 from vertical_assets.training.loop.checkpoint_io import SafeCheckpointIO, global_step
+from vertical_assets.training.loop.dropout import fast_dropout
 from vertical_assets.training.loop.logs import Board, Live, StepLog, Watch, read_log
 from vertical_assets.training.loop.monitor import MemoryMonitor, StepCost
 from vertical_assets.training.loop.processes import (
@@ -319,7 +320,7 @@ def train(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    with warnings.catch_warnings():
+    with fast_dropout(module), warnings.catch_warnings():
         # The line of steps is resumable by construction, which Lightning can't know.
         warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
         # A resumed run's folder holds its checkpoint: that is what it is for.

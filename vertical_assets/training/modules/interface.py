@@ -22,6 +22,8 @@ class Module(nn.Module, ABC):
         options: pydantic model of its options in YAML, `type` among them.
         per_token: whether it gives a vector for every token instead of one per text.
         chained: whether the tags made from its vectors depend on their neighbours (CRF).
+        reads_first_token: whether it reads no other state than the first token's, so that the
+            others need not be computed in the last layer.
         feature: the asset whose vectors it reads, or None for the encoder's states.
         output: what it gives where it does not answer the task itself, but joins a fusion.
         width: of its vectors; set by its constructor.
@@ -31,6 +33,7 @@ class Module(nn.Module, ABC):
     options: ClassVar[type[BaseModel]]
     per_token: ClassVar[bool] = False
     chained: ClassVar[bool] = False
+    reads_first_token: bool = False
     feature: ClassVar[str | None] = None
     output: ClassVar[type[BaseModel]] = VectorOutput
     width: int

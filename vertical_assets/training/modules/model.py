@@ -101,6 +101,11 @@ class VerticalModel(PreTrainedModel):
         """The modules, in the order of the configuration."""
         return list(self.branches.values())
 
+    @property
+    def reads_first_token(self) -> bool:
+        """Whether no module reads another state than the first token's."""
+        return all(part.feature is not None or part.reads_first_token for part in self.parts)
+
     def _feature_width(self, name: str) -> int:
         widths = self.config.feature_widths or {}
         if name not in widths:

@@ -27,6 +27,7 @@ class Sequence(Module):
     def __init__(self, options: SequenceOptions | RegressionOptions, width_in: int) -> None:
         super().__init__(options, width_in)
         self.pooling, self.width = options.pooling, width_in
+        self.reads_first_token = options.pooling == "first"
         self.dropout, self.dense = nn.Dropout(options.dropout), nn.Linear(width_in, width_in)
 
     def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from vertical_assets.training.adaptation.first_token import reads_first_token
+
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -34,6 +36,7 @@ class Network:
     hidden_dropout: float
     attention_dropout: float
     frozen_layers: int = 0  # with the embeddings, where not 0
+    first_token: bool = False  # the last layer is a FirstTokenLayer
 
     @property
     def parameters(self) -> int:
@@ -137,6 +140,7 @@ def network_of_model(
         hidden_dropout=config.hidden_dropout_prob,
         attention_dropout=config.attention_probs_dropout_prob,
         frozen_layers=min(frozen, layers),
+        first_token=head == "classes" and reads_first_token(model),
     )
 
 
@@ -155,22 +159,31 @@ def step_flops(network: Network, shape: Shape, way: Way = Way()) -> int:
     A layer's forward: 8 T h^2 for the four projections, 4 T h i for the inner layer, 4 T S h for
     attention (T tokens, rows of S). Backward is twice that for what is trained; the first trained
     layer above frozen ones needs no gradient of its input; attention by a fused kernel is computed
-    again (2.5 instead of 2). Frozen layers have none.
+    again (2.5 instead of 2). Frozen layers have none. A last layer for the first token alone has
+    the linear parts for one token per row, and 4 T n h for the attention of its n heads to all.
     """
     tokens, h = shape.tokens, network.hidden
-    linear = 8 * tokens * h * h + 4 * tokens * h * network.inner
-    attention = 4 * tokens * shape.width * h
+    per_token = 8 * h * h + 4 * h * network.inner
+    whole = tokens * (per_token + 4 * shape.width * h)
+    short = shape.rows * per_token + 4 * tokens * network.heads * h
+    shortened = _shortened(network, way)
     dense = 2 * shape.predicted * h * h
     outputs = 2 * shape.predicted * h * network.outputs
-    forward = network.layers * (linear + attention) + dense + outputs
-    backward_attention = 2.5 if _fused(network, way) else 2.0
-    backward = network.trained_layers * (2 * linear + backward_attention * attention) + 2 * dense
+    forward = (network.layers - shortened) * whole + shortened * short + dense + outputs
+    trained = network.trained_layers - min(shortened, network.trained_layers)
+    backward = 2 * trained * whole + 2 * dense
+    if _fused(network, way):
+        backward += trained * 2 * tokens * shape.width * h
+    if network.trained_layers:
+        backward += 2 * shortened * short
     # A decoder tied to frozen embeddings has no gradient of its own.
     backward += (1 if network.head == "tokens" and network.frozen_layers else 2) * outputs
-    if network.frozen_layers and network.trained_layers:
+    if network.frozen_layers and trained:
         backward -= 3 * 2 * tokens * h * h
+    elif network.frozen_layers and network.trained_layers:
+        backward -= 2 * shape.rows * h * h + 4 * tokens * network.heads * h
     if way.checkpointing:
-        backward += network.trained_layers * (linear + attention)
+        backward += trained * whole
     return int(forward + backward)
 
 
@@ -187,7 +200,7 @@ def step_memory(network: Network, shape: Shape, way: Way = Way()) -> Memory:
     Weights 4 N, gradients 4 N of what is trained, Adam's states 8 N of it: in float also under
     autocast. Activations: see `layer_activations`. The peak is the largest of: the end of the
     forward pass with the last layer's first gradients; each layer's backward, where the activations
-    above are gone and their gradients there; the end, with all gradients.
+    above are gone and their gradients there; the end, with all gradients; a frozen layer's forward.
     """
     share = 1 / way.sharded
     trained = network.trained_parameters
@@ -202,13 +215,17 @@ def step_memory(network: Network, shape: Shape, way: Way = Way()) -> Memory:
     # The gradient of the inner layer's output, and of its input, live together in backward.
     inner = (HALF if way.half else FLOAT) * shape.tokens * network.inner
     again = layer if way.checkpointing else 0
-    activations = base + network.trained_layers * kept + head
+    shortened = min(_shortened(network, way), network.trained_layers)
+    trained_layers = network.trained_layers - shortened
+    activations = base + trained_layers * kept + head
+    activations += shortened * first_token_activations(network, shape, way)
     peak = float(activations + head_backward)
     gradients = float(FLOAT * network.head_parameters * share)
     tied = network.head == "tokens" and not network.frozen_layers
     if tied:
         gradients += FLOAT * network.vocabulary * network.hidden * share
-    for left in range(network.trained_layers, 0, -1):
+    gradients += shortened * FLOAT * network.layer_parameters * share
+    for left in range(trained_layers, 0, -1):
         peak = max(peak, base + left * kept + again + inner + gradients)
         gradients += FLOAT * network.layer_parameters * share
     every = FLOAT * trained * share
@@ -218,6 +235,8 @@ def step_memory(network: Network, shape: Shape, way: Way = Way()) -> Memory:
     if way.sharded > 1:  # one layer's whole weights and gradients at a time
         peak += 2 * FLOAT * network.layer_parameters
     peak = max(peak, end)
+    if network.frozen_layers:
+        peak = max(peak, forward_only(network, shape, way))
     if way.per_sample:  # all rows' gradients, and their clipped sum
         peak = max(peak, base + FLOAT * (shape.rows + 1) * trained)
     return Memory(
@@ -234,16 +253,16 @@ def layer_activations(network: Network, shape: Shape, way: Way) -> int:
 
     In units of tokens x hidden: the inputs of query/key/value (one tensor; under autocast a half
     copy each), of the attention's output projection and of the inner layer; both norms' inputs
-    (always float); query, key and value; dropout's two masks (torch keeps scaled floats on a
-    processor, bytes on CUDA). The inner layer: input and output of its activation. Attention
-    without a fused kernel (on a processor, which has none with dropout) keeps, for each head and
-    pair of positions, the softmax, the dropped softmax and dropout's mask; in float.
+    (always float); query, key and value; dropout's two masks, in bytes. The inner layer: input and
+    output of its activation. Attention without a fused kernel (on a processor, which has none with
+    dropout) keeps, for each head and pair of positions, the softmax and the dropped softmax in
+    float and dropout's mask in bytes.
     """
     unit = shape.tokens * network.hidden
     one = HALF if way.half else FLOAT
     inputs = (5 if way.half else 3) * one
     norms = 2 * FLOAT
-    mask = (1 if way.cuda else one) if network.hidden_dropout else 0
+    mask = 1 if network.hidden_dropout else 0
     fused = _fused(network, way)
     attention_width = one if way.cuda else FLOAT
     # A fused kernel keeps the log-sum of each head's row too.
@@ -251,9 +270,38 @@ def layer_activations(network: Network, shape: Shape, way: Way) -> int:
     pairs = 0
     if not fused:
         pairs = network.heads * shape.tokens * shape.width
-        pairs *= (3 if network.attention_dropout else 1) * FLOAT
+        pairs *= 2 * FLOAT + 1 if network.attention_dropout else FLOAT
     inner = 2 * one * shape.tokens * network.inner
     return unit * (inputs + norms + 2 * mask + 3 * attention_width) + inner + pairs + statistics
+
+
+def first_token_activations(network: Network, shape: Shape, way: Way) -> int:
+    """Bytes that a last layer for the first token alone keeps: the same for one token per row, and
+    for each head and token the softmax and what its dropout adds.
+    """
+    pairs = network.heads * shape.tokens * (2 * FLOAT + 1 if network.attention_dropout else FLOAT)
+    return layer_activations(network, Shape(shape.rows, 1, shape.rows), way) + pairs
+
+
+def forward_only(network: Network, shape: Shape, way: Way) -> int:
+    """Bytes that a layer which keeps nothing holds at its highest.
+
+    That is at its inner layer, with input and output of the activation beside the layer's input and
+    the attention's output; or in attention, with input, query, key, value and their result. Without
+    a fused kernel there are scores, masked scores, softmax and dropped softmax then, and the bits
+    that dropout draws.
+    """
+    one = HALF if way.half else FLOAT
+    unit = FLOAT * shape.tokens * network.hidden
+    inner = 2 * unit + 2 * one * shape.tokens * network.inner
+    pairs = 0 if _fused(network, way) else network.heads * shape.tokens * shape.width
+    attention = 7 * unit if not pairs else 6 * unit + (4 * FLOAT + 3) * pairs
+    return max(inner, attention)
+
+
+def _shortened(network: Network, way: Way) -> int:
+    """How many layers are FirstTokenLayers: the last one or none."""
+    return int(network.first_token and not way.per_sample and network.layers > 0)
 
 
 def _fused(network: Network, way: Way) -> bool:

@@ -342,10 +342,13 @@ def plan(spec: VerticalSpec, base: Path, texts: list[str], devices: Devices) -> 
     if devices.kind == "cpu":  # its processes share the machine's memory
         devices = replace(devices, memory=devices.memory // spec.processes.devices)
     processes, labeled = spec.processes, 1 - spec.split.test - spec.split.validation
+    finetuned = network_of(config, "classes", max(1, len(spec.labels)), spec.finetune.freeze_layers)
+    if not spec.model.is_plain(spec.task.kind):  # modules may read every token's state
+        finetuned = replace(finetuned, first_token=False)
     jobs = jobs_of(
         spec,
         network_of(config, "tokens", config.vocab_size, spec.pretrain.freeze_layers),
-        network_of(config, "classes", max(1, len(spec.labels)), spec.finetune.freeze_layers),
+        finetuned,
         inputs.lengths,
         round(labeled * len(texts)),
     )

@@ -5,7 +5,8 @@ from typing import Any
 import pyarrow as pa
 
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.contracts import DEDUP_DOCUMENTS, LABELED, PRELABELS, RELABEL_QUEUE
+from vertical_assets.store.contracts import DEDUP_DOCUMENTS, LABELED, RELABEL_QUEUE
+from vertical_assets.store.task_contracts import PRELABELS
 from vertical_assets_tests.conftest import reviews, tiny
 
 

@@ -11,9 +11,10 @@ import pytest
 from vertical_assets.labels.tasks.assets import build_assets
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
-from vertical_assets.store.contracts import DEDUP_DOCUMENTS, LABELED, PRELABELS, RELABEL_QUEUE
+from vertical_assets.store.contracts import DEDUP_DOCUMENTS, LABELED, RELABEL_QUEUE
 from vertical_assets.store.io_managers import StoreIOManager
 from vertical_assets.store.tables import stage_table
+from vertical_assets.store.task_contracts import PRELABELS
 from vertical_assets.store.versions import commit, current
 from vertical_assets_tests.labels.tasks.items import documents, labeled, prelabels, queue, spec_of
 

@@ -19,7 +19,8 @@ from vertical_assets.labels.tasks.exports import (
     studio_results,
 )
 from vertical_assets.spec import TaskKind
-from vertical_assets.store.contracts import DUPLICATES, LABELING_TASKS
+from vertical_assets.store.contracts import DUPLICATES
+from vertical_assets.store.task_contracts import LABELING_TASKS
 from vertical_assets_tests.labels.tasks.items import documents, spec_of
 
 

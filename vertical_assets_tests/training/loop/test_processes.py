@@ -1,5 +1,6 @@
 """Several processes: two that train together do what one does that adds up two batches."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,13 @@ from vertical_assets.labels.splits import Items
 from vertical_assets.spec import Processes, VerticalSpec
 from vertical_assets.training.adaptation.base_models import prepare_base
 from vertical_assets.training.classification import Finetuned, finetune
-from vertical_assets.training.loop.processes import FAILURE, JOB, ProcessesError, launch
+from vertical_assets.training.loop.processes import (
+    FAILURE,
+    JOB,
+    ProcessesError,
+    WorkerDoneError,
+    launch,
+)
 from vertical_assets.training.loop.worker import work_on
 from vertical_assets_tests.conftest import reviews, tiny
 
@@ -49,22 +56,33 @@ def fails(spec: VerticalSpec, work: Path) -> None:
     raise RuntimeError("no such corpus")
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+STRATEGIES = ("ddp", "fsdp")
+
+
+def train_both_ways(spec: VerticalSpec, work: Path, base: str) -> None:
+    """What each process runs, one strategy after the other: starting processes takes longest."""
+    for strategy in STRATEGIES:
+        processes = spec.processes.model_copy(update={"strategy": strategy})
+        with contextlib.suppress(WorkerDoneError):
+            train_here(spec.model_copy(update={"processes": processes}), work / strategy, base)
+
+
 def test_two_processes_train_as_one_with_doubled_accumulation(
-    tmp_path: Path, strategy: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     one = spec_of(accumulation=2)
     base = str(prepare_base(one, items()[0].texts, tmp_path / "base").path)
     alone = train_here(one, tmp_path / "alone", base)
-    two = spec_of(devices=2, strategy=strategy)
-    launch(f"{HERE}:train_here", two, {"base": base}, tmp_path / "together")
-    together = train_here(two, tmp_path / "together", base)  # finds the finished training
-    assert len(together.log) == len(alone.log)
-    for left, right in zip(together.log, alone.log, strict=True):
-        # Sums of the same numbers in another order: the last digits of a float differ, and Adam
-        # divides small gradients by their small size, so that differences grow from step to step.
-        assert untimed(left) == pytest.approx(untimed(right), rel=1e-3)
+    launch(f"{HERE}:train_both_ways", spec_of(devices=2), {"base": base}, tmp_path)
+    for strategy in STRATEGIES:
+        two = spec_of(devices=2, strategy=strategy)
+        together = train_here(two, tmp_path / strategy, base)  # finds the finished training
+        assert len(together.log) == len(alone.log)
+        for left, right in zip(together.log, alone.log, strict=True):
+            # Sums of the same numbers in another order: the last digits of a float differ, and
+            # Adam divides small gradients by their small size, so that differences grow.
+            assert untimed(left) == pytest.approx(untimed(right), rel=1e-3)
     assert alone.log[0]["batch_loss"] > alone.log[-2]["batch_loss"]
 
 

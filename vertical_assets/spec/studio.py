@@ -1,0 +1,34 @@
+"""Spec of the Label Studio server that people label on (SPEC D7)."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from vertical_assets.spec.section import Fraction, Positive, Strict
+
+PULLED = "annotations/label_studio-1-1.jsonl"  # a batch: numbers of the project and of the pull
+# The server's bounds (PROJECT_TITLE_MIN_LEN, PROJECT_TITLE_MAX_LEN).
+Title = Annotated[str, Field(min_length=3, max_length=50)]
+
+
+class LabelStudio(Strict):
+    """A project on the Label Studio server, which the resource `label_studio` names."""
+
+    project: Title | None = Field(default=None, description="Its title; default: the vertical's.")
+    adjudication: Title | None = Field(
+        default=None,
+        description="Title of the project for disputed items; default: `<project> adjudication`.",
+    )
+    annotators: Annotated[int, Field(ge=2)] = Field(
+        default=2, description="People who label an item; with fewer it is not taken (D8)."
+    )
+    overlap: Fraction = Field(
+        default=1.0,
+        description="Share of the items that need `annotators`; one person does for the others. "
+        "0.1 is the least cross-checking that D8 asks for.",
+    )
+    batch: Positive = Field(
+        default=50,
+        description="Items that are waited for before they become a batch: agreement on fewer says "
+        "little. `vertical-assets label-studio pull` takes what there is.",
+    )
