@@ -5,8 +5,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.executor.in_process import InProcessExecutor
+from dagster._core.executor.multiprocess import MultiprocessExecutor
 
-from vertical_assets.automation import source_sensor
+from vertical_assets.automation import by_weight, source_sensor
 from vertical_assets.building import Target, next_batch
 from vertical_assets.defs.resources import defs as resources
 from vertical_assets.spec import VerticalSpec
@@ -124,3 +127,23 @@ def test_no_training_begins_while_a_gate_of_the_labels_is_closed() -> None:
 def test_below_a_closed_gate_of_training_nothing_runs() -> None:
     closed = frozenset({"finetuned_ckpt"})
     assert batch({"predictions", "eval_report", "baselines"}, closed) == {"baselines"}
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("labeled_set", "contamination"), InProcessExecutor),
+        (("finetuned_ckpt", "predictions"), MultiprocessExecutor),
+        (("labeling_tasks", "quantized_artifact"), MultiprocessExecutor),
+    ],
+)
+def test_light_runs_stay_in_one_process(names: tuple[str, ...], expected: type) -> None:
+    """Whatever is chosen in the UI or by the loop; a heavy one's steps find torch loaded."""
+    definitions = dg.Definitions.merge(build_definitions(SPEC), resources())
+    keys = {dg.AssetKey(["tiny", name]) for name in names}
+    job = definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection=keys)
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.InitExecutorContext(InMemoryJob(job), by_weight, {}, instance)
+        assert by_weight.executor_creation_fn is not None
+        made = by_weight.executor_creation_fn(context)
+    assert isinstance(made, expected)
