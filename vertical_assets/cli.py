@@ -30,8 +30,12 @@ from vertical_assets.building import (
 from vertical_assets.definitions import project_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from upath import UPath
 
+    from vertical_assets.labels.studio.client import LabelStudio
+    from vertical_assets.spec import VerticalSpec
     from vertical_assets.trace import Step
 
 
@@ -379,42 +383,30 @@ def label_studio() -> None:
 @click.argument("vertical")
 def push_tasks(vertical: str) -> None:
     """Create VERTICAL's projects from the label standard, or update them; add what is to do."""
-    from vertical_assets.labels.studio.automation import LabelStudioServer, tables_to_push
-    from vertical_assets.labels.studio.client import StudioError
-    from vertical_assets.labels.studio.sync import push
+    from vertical_assets.labels.studio.automation import push_all
 
-    spec = open_targets(vertical)[0].spec
-    try:
-        server = LabelStudioServer().client()
-        for name, desk, table in tables_to_push(spec):
-            rows = table.read().to_pylist() if table else []
-            done = push(server, spec, desk, rows)
-            console.print(
-                f"{desk.title} (project {done.project}): {done.added} tasks added, "
-                f"{done.there} were there" + ("" if table else f"; materialize {name} to have more")
-            )
-    except (StudioError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+    _at_the_server(vertical, push_all)
 
 
 @label_studio.command("pull")
 @click.argument("vertical")
 def pull_annotations(vertical: str) -> None:
     """Take what people said in VERTICAL's projects, as files in its drop folder."""
+    from vertical_assets.labels.studio.automation import pull_all
+
+    _at_the_server(vertical, pull_all)
+
+
+def _at_the_server(
+    vertical: str, work: "Callable[[VerticalSpec, LabelStudio], Iterable[str]]"
+) -> None:
+    """Says what was done, or ends with what is wrong."""
     from vertical_assets.labels.studio.automation import LabelStudioServer
     from vertical_assets.labels.studio.client import StudioError
-    from vertical_assets.labels.studio.sync import adjudication_desk, labelling_desk, pull
 
-    spec = open_targets(vertical)[0].spec
     try:
-        server = LabelStudioServer().client()
-        for desk in (labelling_desk(spec), adjudication_desk(spec)):
-            came = pull(server, spec, desk, least=1)
-            console.print(
-                f"{desk.title}: {came.annotations} annotations of {came.tasks} items"
-                + (f" in {came.file}" if came.file else "")
-                + f"; {len(came.changed)} batches changed, {came.skipped} annotations skipped"
-            )
+        for line in work(open_targets(vertical)[0].spec, LabelStudioServer().client()):
+            console.print(line)
     except (StudioError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
