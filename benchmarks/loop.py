@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from upath import UPath
 
-from vertical_assets.cli import enter_project
+from vertical_assets.project import enter_project
 from vertical_assets.store import Table, store_root
 from vertical_assets.store.versions import current
 

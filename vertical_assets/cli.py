@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import dagster as dg
-from dagster._core.definitions.reconstruct import ReconstructableRepository
 from rich.markup import escape
 from rich.table import Table as Grid
 
 from vertical_assets.building import (
     BUILD_LOG,
-    PID_VARIABLE,
     Outcome,
     Part,
     Target,
@@ -27,17 +24,24 @@ from vertical_assets.building import (
     outcome_table,
     run_build,
 )
-from vertical_assets.definitions import project_folder
+from vertical_assets.project import enter_project, open_targets
+from vertical_assets.release_commands import approve, refuse, releases, rollback
 
 if TYPE_CHECKING:
-    from upath import UPath
+    from collections.abc import Callable, Iterable
 
+    from vertical_assets.labels.studio.client import LabelStudio
+    from vertical_assets.spec import VerticalSpec
     from vertical_assets.trace import Step
 
 
 @click.group()
 def main() -> None:
     """Builds domain language models from raw text, as Dagster assets."""
+
+
+for command in (releases, approve, refuse, rollback):
+    main.add_command(command)
 
 
 @main.command()
@@ -136,115 +140,6 @@ def forget(doc_id: str, reason: str | None) -> None:
                 console.print(f"Now run: vertical-assets build {name}")
                 return
     raise click.ClickException(f"no source of any vertical has a document {doc_id!r}")
-
-
-@main.command()
-@click.argument("vertical")
-@click.option("--to", default=None, help="A release, or its first characters; see `releases`.")
-@click.option("--reason", default="rollback", help="Kept in the history of the channels.")
-def rollback(vertical: str, to: str | None, reason: str) -> None:
-    """Serve VERTICAL's former champion again; the present one is withdrawn."""
-    from vertical_assets.release import channels
-    from vertical_assets.store import store_root
-
-    enter_project()
-    folder = channels.releases_folder(store_root(), vertical)
-    try:
-        after = channels.rollback(folder, to, reason)
-    except channels.ReleaseError as error:
-        raise click.ClickException(str(error)) from error
-    change = after.history[-1]
-    console.print(f"{vertical}: the champion is {after.champion}, it was {change['was']}")
-    follow(folder)
-
-
-def follow(folder: "UPath") -> None:
-    """Lets MLflow's aliases follow the channels, which alone say what is served."""
-    from vertical_assets.release.promotion.registry import is_there, mirror
-    from vertical_assets.training.tracking import tracking_uri
-
-    if not is_there(tracking_uri()):
-        return
-    try:
-        mirror(folder, tracking_uri())
-    except Exception as error:  # whatever is wrong with it
-        console.print(f"[yellow]MLflow's aliases did not follow:[/yellow] {escape(str(error))}")
-
-
-@main.command()
-@click.argument("vertical")
-def releases(vertical: str) -> None:
-    """List VERTICAL's releases, their channels, and what was changed when and why."""
-    from vertical_assets.release import channels
-    from vertical_assets.store import store_root
-
-    enter_project()
-    folder = channels.releases_folder(store_root(), vertical)
-    now = channels.read_channels(folder)
-    grid = Grid("release", "channel", title=vertical, title_justify="left")
-    stored = channels.released(folder)
-    for digest in [*stored, *sorted(set(now.refused) - set(stored))]:
-        role = now.role(digest) or ""
-        notes = {"challenger": f", {now.split:.0%}", "pending": ", waits for approval"}
-        grid.add_row(digest, role + notes.get(role, ""))
-    console.print(grid)
-    for change in now.history:
-        console.print(f"{change['at']} {change['channel']} {change['release']}: {change['reason']}")
-
-
-@main.command()
-@click.argument("vertical")
-@click.argument("release", required=False)
-@click.option("--by", required=True, help="Who decides.")
-@click.option("--reason", required=True, help="Why; kept with the decision.")
-def approve(vertical: str, release: str | None, by: str, reason: str) -> None:
-    """Approve RELEASE of VERTICAL, by default the one that waits; the next build puts it in place.
-
-    Its gates are read again then: an approval opens no gate.
-    """
-    say(vertical, release, True, by, reason)
-
-
-@main.command()
-@click.argument("vertical")
-@click.argument("release", required=False)
-@click.option("--by", required=True, help="Who decides.")
-@click.option("--reason", required=True, help="Why; kept with the decision.")
-def refuse(vertical: str, release: str | None, by: str, reason: str) -> None:
-    """Refuse RELEASE of VERTICAL, by default the one that waits."""
-    say(vertical, release, False, by, reason)
-
-
-def say(vertical: str, release: str | None, approved: bool, by: str, reason: str) -> None:
-    """Records what a person says of a release."""
-    from vertical_assets.corpus.reading.sources import drop_folder
-    from vertical_assets.release import channels
-    from vertical_assets.release.promotion import approvals
-    from vertical_assets.store import store_root
-
-    spec = open_targets(vertical)[0].spec
-    if spec.promote.approval != "required":
-        raise click.ClickException(
-            f"releases of {vertical} wait for nobody; set 'promote.approval: required'"
-        )
-    folder = channels.releases_folder(store_root(), vertical)
-    now = channels.read_channels(folder)
-    try:
-        digest = channels.named(folder, release) if release else now.pending
-        if digest is None:
-            raise click.ClickException(f"no release of {vertical} waits for approval; name one")
-        if digest == now.champion and not approved:
-            raise click.ClickException(
-                f"{digest} is the champion; take it out by vertical-assets rollback {vertical}"
-            )
-        said = approvals.record(
-            drop_folder(vertical) / approvals.FILE, digest, approved, by, reason
-        )
-    except (channels.ReleaseError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
-    verb = "approved" if approved else "refused"
-    console.print(f"{vertical}: {digest} is {verb} by {said.by}: {said.reason}")
-    console.print(f"Now run: vertical-assets build {vertical}")
 
 
 @main.command()
@@ -379,42 +274,30 @@ def label_studio() -> None:
 @click.argument("vertical")
 def push_tasks(vertical: str) -> None:
     """Create VERTICAL's projects from the label standard, or update them; add what is to do."""
-    from vertical_assets.labels.studio.automation import LabelStudioServer, tables_to_push
-    from vertical_assets.labels.studio.client import StudioError
-    from vertical_assets.labels.studio.sync import push
+    from vertical_assets.labels.studio.automation import push_all
 
-    spec = open_targets(vertical)[0].spec
-    try:
-        server = LabelStudioServer().client()
-        for name, desk, table in tables_to_push(spec):
-            rows = table.read().to_pylist() if table else []
-            done = push(server, spec, desk, rows)
-            console.print(
-                f"{desk.title} (project {done.project}): {done.added} tasks added, "
-                f"{done.there} were there" + ("" if table else f"; materialize {name} to have more")
-            )
-    except (StudioError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+    _at_the_server(vertical, push_all)
 
 
 @label_studio.command("pull")
 @click.argument("vertical")
 def pull_annotations(vertical: str) -> None:
     """Take what people said in VERTICAL's projects, as files in its drop folder."""
+    from vertical_assets.labels.studio.automation import pull_all
+
+    _at_the_server(vertical, pull_all)
+
+
+def _at_the_server(
+    vertical: str, work: "Callable[[VerticalSpec, LabelStudio], Iterable[str]]"
+) -> None:
+    """Says what was done, or ends with what is wrong."""
     from vertical_assets.labels.studio.automation import LabelStudioServer
     from vertical_assets.labels.studio.client import StudioError
-    from vertical_assets.labels.studio.sync import adjudication_desk, labelling_desk, pull
 
-    spec = open_targets(vertical)[0].spec
     try:
-        server = LabelStudioServer().client()
-        for desk in (labelling_desk(spec), adjudication_desk(spec)):
-            came = pull(server, spec, desk, least=1)
-            console.print(
-                f"{desk.title}: {came.annotations} annotations of {came.tasks} items"
-                + (f" in {came.file}" if came.file else "")
-                + f"; {len(came.changed)} batches changed, {came.skipped} annotations skipped"
-            )
+        for line in work(open_targets(vertical)[0].spec, LabelStudioServer().client()):
+            console.print(line)
     except (StudioError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -431,38 +314,3 @@ def steps_of(target: Target, doc_id: str) -> list["Step"]:
         return trace(store_root() / target.spec.name, doc_id, order)
     except (EncryptionKeyError, DecryptionError) as error:
         raise click.ClickException(str(error)) from error
-
-
-def enter_project() -> None:
-    """Goes to the project's root, so that relative paths hold."""
-    here = Path.cwd()
-    root = next((p for p in (here, *here.parents) if (p / "dagster.yaml").exists()), None)
-    if "DAGSTER_HOME" not in os.environ:
-        if root is None:
-            raise click.ClickException(
-                "no dagster.yaml in this folder or above it; run this inside the project, "
-                "or set DAGSTER_HOME"
-            )
-        os.environ["DAGSTER_HOME"] = str(root)
-    if root is not None:
-        os.chdir(root)
-
-
-def open_targets(vertical: str | None = None) -> list[Target]:
-    """The named vertical, or all."""
-    enter_project()
-    os.environ[PID_VARIABLE] = str(os.getpid())
-    from vertical_assets.vertical import VerticalComponent
-
-    tree = dg.ComponentTree.for_project(project_folder())
-    specs = [component.spec for component in tree.get_all_components(of_type=VerticalComponent)]
-    chosen = [spec for spec in specs if vertical in (None, spec.name)]
-    if not chosen:
-        names = ", ".join(sorted(spec.name for spec in specs))
-        raise click.ClickException(f"there is no vertical {vertical!r}; there are: {names}")
-    repository = ReconstructableRepository.for_module(
-        "vertical_assets.definitions", "defs", working_directory=str(Path.cwd())
-    )
-    graph = repository.get_definition().asset_graph
-    instance = dg.DagsterInstance.get()
-    return [Target(spec, graph, repository, instance) for spec in chosen]

@@ -36,6 +36,7 @@ GLUE = {
     "io_managers.py",
     "launcher.py",
     "policies.py",
+    "project.py",
 }
 
 

@@ -1,6 +1,7 @@
 """The labels of a vertical in one process: its corpus, its batches, its gate, its gold."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import pyarrow as pa
 from vertical_assets.automation import unsynced
 from vertical_assets.corpus.assets import build_assets as corpus_assets
 from vertical_assets.corpus.reading.sources import document_id
-from vertical_assets.labels.assets import build_assets as label_assets
+from vertical_assets.labels.adjudication.assets import build_assets as adjudication_assets
+from vertical_assets.labels.assets import STAGE
+from vertical_assets.labels.batches.assets import build_assets as batch_assets
 from vertical_assets.labels.batches.automation import Noticed, register
+from vertical_assets.labels.gold.assets import build_assets as gold_assets
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
 from vertical_assets.store.contracts import DEDUP_DOCUMENTS, DUPLICATES
@@ -31,8 +35,7 @@ class Room:
     def __init__(self, spec: VerticalSpec, folder: Path, instance: dg.DagsterInstance) -> None:
         self.spec, self.instance = spec, instance
         self.folder = folder / "data" / spec.name
-        every = [*corpus_assets(spec), *label_assets(spec)]
-        self.assets = [asset for asset in every if isinstance(asset, dg.AssetsDefinition)]
+        self.assets = made(from_files_to_gold(spec))
 
     def key(self, name: str) -> dg.AssetKey:
         return dg.AssetKey([self.spec.name, name])
@@ -112,7 +115,7 @@ class Room:
 
     def stale(self) -> set[str]:
         """Assets of the gate and the gold that are out of date, for Dagster."""
-        every = [*corpus_assets(self.spec), *label_assets(self.spec)]
+        every = from_files_to_gold(self.spec)
         graph = dg.Definitions(every, resources={"io_manager": StoreIOManager()})
         names = ("annotations", "decisions", "agreement_report", "batch_verdicts")
         keys = [*map(self.key, names), self.key("adjudication_queue"), self.key("labeled_set")]
@@ -127,6 +130,17 @@ class Room:
 
     def version(self, name: str) -> str:
         return current(store_root() / self.spec.name / name).name
+
+
+def from_files_to_gold(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """The assets on the way from sources and label files to gold; other rooms look further."""
+    rooms = (batch_assets, adjudication_assets, gold_assets)
+    return [*corpus_assets(spec), *(asset for room in rooms for asset in room(spec, STAGE))]
+
+
+def made(assets: Sequence[dg.AssetsDefinition | dg.AssetSpec]) -> list[dg.AssetsDefinition]:
+    """Those that can be materialized."""
+    return [asset for asset in assets if isinstance(asset, dg.AssetsDefinition)]
 
 
 def verdicts_of(result: dg.ExecuteInProcessResult) -> dict[str, bool]:

@@ -7,8 +7,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from vertical_assets.corpus.assets import build_assets as corpus_assets
-from vertical_assets.labels.assets import build_assets as label_assets
 from vertical_assets.labels.batches.automation import register
 from vertical_assets.labels.splits import TEST, TRAIN, items_of
 from vertical_assets.labels.targets import Span, as_row, kind_of, targets_of
@@ -20,6 +18,7 @@ from vertical_assets.store.versions import current
 from vertical_assets.trace import rows_about
 from vertical_assets.training.assets import build_assets as training_assets
 from vertical_assets_tests.bc5cdr import bc5cdr, documents
+from vertical_assets_tests.labels.room import from_files_to_gold, made
 
 WANTED = ("agreement_report", "labeled_set", "contamination", "baselines")
 
@@ -31,8 +30,7 @@ def build(spec: VerticalSpec, folder: Path, rows: list[dict[str, Any]]) -> dict[
     file.parent.mkdir(parents=True)
     file.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), "utf-8")
     light = [asset for asset in training_assets(spec) if asset.key.path[-1] == "baselines"]
-    every = [*corpus_assets(spec), *label_assets(spec), *light]
-    assets = [asset for asset in every if isinstance(asset, dg.AssetsDefinition)]
+    assets = made([*from_files_to_gold(spec), *light])
     resources = {"io_manager": StoreIOManager()}
     keys = [dg.AssetKey([spec.name, name]) for name in WANTED]
     raw, said, *_ = (asset for asset in assets if asset.partitions_def)

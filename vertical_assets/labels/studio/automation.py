@@ -120,3 +120,38 @@ def in_step(spec: VerticalSpec, server: "LabelStudio", pushed: dict[str, str]) -
                 yield f"{came.annotations} annotations of {came.tasks} items in {came.file.name}"
             if came.changed:
                 yield f"changed: {', '.join(file.name for file in came.changed)}"
+
+
+def push_all(spec: VerticalSpec, server: "LabelStudio") -> Iterator[str]:
+    """Brings both projects up to date; yields what was done, in words.
+
+    Raises:
+        StudioError: push again; no task comes twice.
+        ValueError: the vertical has no project.
+    """
+    from vertical_assets.labels.studio.sync import push
+
+    for name, desk, table in tables_to_push(spec):
+        done = push(server, spec, desk, table.read().to_pylist() if table else [])
+        yield (
+            f"{desk.title} (project {done.project}): {done.added} tasks added, {done.there} were "
+            f"there{'' if table else f'; materialize {name} to have more'}"
+        )
+
+
+def pull_all(spec: VerticalSpec, server: "LabelStudio") -> Iterator[str]:
+    """Takes all that people have finished; yields what came, in words.
+
+    Raises:
+        StudioError: pull again; nothing is lost.
+        ValueError: the vertical has no project.
+    """
+    from vertical_assets.labels.studio.sync import adjudication_desk, labelling_desk, pull
+
+    for desk in (labelling_desk(spec), adjudication_desk(spec)):
+        came = pull(server, spec, desk, least=1)
+        yield (
+            f"{desk.title}: {came.annotations} annotations of {came.tasks} items"
+            + (f" in {came.file}" if came.file else "")
+            + f"; {len(came.changed)} batches changed, {came.skipped} annotations skipped"
+        )

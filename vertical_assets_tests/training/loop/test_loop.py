@@ -265,7 +265,11 @@ def test_dropout_is_what_the_yaml_says(texts: Items, base: Path, tmp_path: Path)
         share: [
             line["batch_loss"]
             for line in finetune(
-                base, texts, texts, changed("finetune", dropout=share), tmp_path / str(share)
+                base,
+                texts,
+                texts,
+                changed("finetune", dropout=share, epochs=1),
+                tmp_path / str(share),
             ).log
             if "batch_loss" in line
         ]
