@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType, DagsterRun
-from dagster._core.scheduler.instigation import TickStatus
+from dagster._core.scheduler.instigation import InstigatorType, TickStatus
 
 from vertical_assets.alerts import alert
 from vertical_assets.automation import failure_of
@@ -145,7 +145,9 @@ def _failed_run(run: DagsterRun, instance: dg.DagsterInstance) -> Alarm:
 
 
 def _failed_ticks(vertical: str, instance: dg.DagsterInstance, since: float) -> Iterator[Alarm]:
-    """The first of every row of failed ticks; the others say the same."""
+    """Of every row of failed ticks one: a schedule's first, and a sensor's second, since a sensor
+    looks again soon, and a server that was busy for a moment is no alarm.
+    """
     for state in instance.all_instigator_state():
         if not state.instigator_name.startswith(f"{vertical}_"):
             continue
@@ -157,10 +159,11 @@ def _failed_ticks(vertical: str, instance: dg.DagsterInstance, since: float) -> 
             statuses=[TickStatus.FAILURE],
         )
         for tick in ticks:
-            if (tick.consecutive_failure_count or 1) > 1 or tick.timestamp < since:
+            kind = state.instigator_type.value.lower()
+            told = 2 if state.instigator_type is InstigatorType.SENSOR else 1
+            if (tick.consecutive_failure_count or 1) != told:
                 continue
             reason = tick.error.message.strip() if tick.error else "for an unknown reason"
-            kind = state.instigator_type.value.lower()
             yield Alarm(
                 f"{kind}_failed",
                 f"{kind} {state.instigator_name} failed: {reason[:500]}",
