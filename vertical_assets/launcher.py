@@ -6,6 +6,7 @@ again, from the step that was not finished. `dagster.yaml` names it.
 
 import re
 import socket
+from typing import Any
 
 import dagster as dg
 import psutil
@@ -18,16 +19,30 @@ STARTED = re.compile(r"Started process for .* \(pid: (\d+)\)")
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
-    """See the module."""
+    """See the module.
+
+    A dead run is told at the second look. The first look of a daemon that was started again falls
+    together with the first look of its retries, which pass over a run whose failure is half
+    recorded, and never come back to it.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._suspected: set[str] = set()
 
     @property
     def supports_check_run_worker_health(self) -> bool:
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        if is_dead(run, self._instance):
-            return CheckRunHealthResult(WorkerStatus.FAILED, "the process that ran it is gone")
-        return CheckRunHealthResult(WorkerStatus.RUNNING)
+        if not is_dead(run, self._instance):
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        if run.run_id not in self._suspected:
+            self._suspected.add(run.run_id)
+            return CheckRunHealthResult(
+                WorkerStatus.RUNNING, "its process is gone; looked at again"
+            )
+        return CheckRunHealthResult(WorkerStatus.FAILED, "the process that ran it is gone")
 
 
 def is_dead(run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
