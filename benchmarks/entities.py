@@ -9,13 +9,13 @@
     scratch   the CRF on new weights of the same size, with a tokenizer trained on the corpus
 
 All learn from the 4,560 sentences of the official training set, by the loop that the asset runs
-and one section `finetune`. A short run first tells what a token costs, from which follows how many
-epochs fit: the learning rate's course ends where the time does. Sentences of the development set
-choose the epoch whose weights are kept, and end a run that has not gained for five of them. Scored
-on the whole official test set by strict spans, with nervaluate beside it; a difference of two
+and one section `finetune`. Two short runs first tell what an epoch costs, and so how many fit: the
+learning rate's course ends where the time does. Sentences of the development set choose the epoch
+whose weights are kept, and end a run that has not gained for five epochs. Scored on the whole
+official test set by strict spans, with nervaluate beside it; a difference of two
 variants is of the same test sentences, drawn a thousand times in blocks of ten, about an abstract.
 
-Each variant has a process of its own. CPU time is that of all its threads, the short run included,
+Each variant has a process of its own. CPU time is that of all its threads, the short runs included,
 scoring not. The data are found as benchmarks/bc5cdr.py says.
 """
 
@@ -49,7 +49,7 @@ BASES: dict[str, dict[str, Any]] = {
     "new weights": {"base": "scratch", "layers": list(range(6)), "hidden_size": 384},
 }
 BLOCK = 10  # sentences, about an abstract; the files do not say where one ends
-SHORT = 240  # sentences of the run that tells what a token costs
+SHORT = (80, 240)  # sentences of the two runs whose difference tells what a token costs
 VALIDATED = 1500  # sentences of the development set that choose the epoch
 RESERVE = 0.93  # share of the time that the plan fills
 MOST_EPOCHS = 40
@@ -108,23 +108,24 @@ def work(variant: str, minutes: float, quick: bool) -> dict[str, Any]:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     disable_progress_bar()
-    train_set = items("train", SHORT if quick else None)
+    train_set = items("train", SHORT[-1] if quick else None)
     validated = items("devel", 60 if quick else VALIDATED)
     test = items("test", 400 if quick else None)
     started, wall = time.process_time(), time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
         scratch = Path(place)
         base = prepare_base(spec_of(variant, 1), train_set.texts, scratch / "base").path
-        few = items("train", SHORT)
-        before = time.process_time()
-        told = finetune(base, few, few, spec_of(variant, 1), scratch / "short")
-        per_token = (time.process_time() - before) / told.facts["tokens_per_epoch"]
-        # The short run validates what it trained on, at about a third of the cost.
-        characters = sum(map(len, few.texts)) / told.facts["tokens_per_epoch"]
-        training, validation = (
-            sum(map(len, each.texts)) / characters for each in (train_set, validated)
-        )
-        epoch = per_token * (0.75 * training + 0.25 * validation)
+        costs = []  # (characters, seconds)
+        for count in SHORT:
+            few = items("train", count)
+            before = time.process_time()
+            finetune(base, few, few, spec_of(variant, 1), scratch / f"short-{count}")
+            costs.append((sum(map(len, few.texts)), time.process_time() - before))
+        (fewer, less), (more, longer) = costs
+        # Without what every run costs. They validate what they train on, at a third of its cost.
+        character = max(longer - less, 0.2 * longer) / (more - fewer)
+        training, validation = (sum(map(len, each.texts)) for each in (train_set, validated))
+        epoch = character * (0.75 * training + 0.25 * validation)
         left = 60 * minutes * RESERVE - (time.process_time() - started)
         planned = 2 if quick else min(MOST_EPOCHS, max(1, int(left / epoch)))
         spec = spec_of(variant, planned)
