@@ -79,8 +79,8 @@ def test_every_vertical_shows_its_lineage(page: Any, tmp_path: Path) -> None:
     shutil.copy(ROOT / "dagster.yaml", tmp_path)
     for address in serve(tmp_path, {**environment, "DAGSTER_HOME": str(tmp_path)}):
         for vertical in ("education", "medical", "reviews"):
-            page.goto(f"{address}/assets/{vertical}/dedup_corpus?view=lineage")
-            for neighbour in ("clean_corpus", "pretrained_ckpt"):
+            page.goto(f"{address}/assets/{vertical}/clean_corpus?view=lineage")
+            for neighbour in ("valid_corpus", "dedup_corpus"):
                 page.get_by_text(neighbour, exact=True).first.wait_for()
 
 
