@@ -68,12 +68,13 @@ format: $(STAMP)
 lock: $(STAMP)  ## Write the versions that are installed now into constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^torch==([0-9.]+).*/torch==\1/' > constraints.txt
 
-bench: $(STAMP)  ## Deduplication, de-identification, the corpus stage, training and INT8 beside their peers
+bench: $(STAMP)  ## Deduplication, de-identification, the corpus stage, labels, training and INT8 beside their peers
 	$(BIN)/python -m pip install --quiet -e ".[bench]" -c constraints.txt
 	$(BIN)/python benchmarks/dedup.py --quick
 	$(BIN)/python benchmarks/deidentify.py --quick
 	$(BIN)/python benchmarks/corpus.py --quick
 	$(BIN)/python benchmarks/training.py --quick
+	$(BIN)/python benchmarks/labels.py --quick
 	$(BIN)/python benchmarks/quantisation.py --quick
 
 clean:  ## Remove what was materialized; sources, labels, keys and the environment stay
