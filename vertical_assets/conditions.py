@@ -6,6 +6,7 @@ to the same decision later.
 """
 
 import json
+from abc import abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -94,21 +95,23 @@ class Condition(dg.AutomationCondition[dg.AssetKey]):
         return False
 
     def evaluate(self, context: AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
-        return self.result(context, self.holds(context))
+        return whole_or_nothing(context, self.holds(context))
 
+    @abstractmethod
     def holds(self, context: AutomationContext[dg.AssetKey]) -> bool:
         """Whether it is true now."""
-        raise NotImplementedError
 
-    def result(
-        self, context: AutomationContext[dg.AssetKey], holds: bool, cursor: str | None = None
-    ) -> dg.AutomationResult[dg.AssetKey]:
-        whole = context.candidate_subset if holds else context.get_empty_subset()
-        return dg.AutomationResult(context, whole, cursor=cursor)
+
+def whole_or_nothing(
+    context: AutomationContext[dg.AssetKey], holds: bool, cursor: str | None = None
+) -> dg.AutomationResult[dg.AssetKey]:
+    """All of the asset where the condition holds."""
+    whole = context.candidate_subset if holds else context.get_empty_subset()
+    return dg.AutomationResult(context, whole, cursor=cursor)
 
 
 @dataclass(frozen=True)
-class Outdated(Condition):
+class Outdated(dg.AutomationCondition[dg.AssetKey]):
     """True where what the asset was last made from is not what is there now; once for each state.
 
     Attributes:
@@ -140,7 +143,7 @@ class Outdated(Condition):
         was_requested = requested is not None and not requested.is_empty
         asked = before.get("state") if was_requested else before.get("asked")
         cursor = json.dumps({"state": state, "asked": asked})
-        return self.result(context, state is not None and state != asked, cursor)
+        return whole_or_nothing(context, state is not None and state != asked, cursor)
 
     def state(self, context: AutomationContext[dg.AssetKey]) -> str | None:
         """What is there now of the inputs that changed; None where nothing did."""
