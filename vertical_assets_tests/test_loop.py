@@ -156,23 +156,27 @@ FINISHED = (
 )
 
 
-@pytest.fixture(scope="module")
-def loop(built: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
+@pytest.fixture
+def loop(copy_of_built: Project) -> Iterator[Loop]:
     """The built project; from now on people label it, nobody is simulated."""
-    root = tmp_path_factory.mktemp("loop") / "project"
-    shutil.copytree(built.root, root)
-    project = Project(root)
-    project.vertical(vertical())
+    copy_of_built.vertical(vertical())
     for name in ("workspace.yaml", "dagster.yaml"):
-        shutil.copy(ROOT / name, root)
-    loop = Loop(project)
+        shutil.copy(ROOT / name, copy_of_built.root)
+    loop = Loop(copy_of_built)
     yield loop
     if loop.process is not None:
         stop(loop.process)
 
 
-def test_a_batch_becomes_a_release_by_itself(loop: Loop) -> None:
-    """The file came while the daemon was off; those of the next tests come while it is on."""
+def test_what_people_label_becomes_a_release_by_itself(loop: Loop) -> None:
+    """One story: each chapter goes on from where the one before left the project."""
+    a_batch_becomes_a_release(loop)
+    a_bad_batch_trains_nothing_and_is_alerted(loop)
+    five_batches_come_and_the_machine_dies(loop)
+
+
+def a_batch_becomes_a_release(loop: Loop) -> None:
+    """The file came while the daemon was off; those of the next chapters come while it is on."""
     trained, decided = loop.made("finetuned_ckpt"), loop.made("release")
     chosen = ITEMS[:280]
     loop.drop("monday", labels(chosen))
@@ -186,7 +190,7 @@ def test_a_batch_becomes_a_release_by_itself(loop: Loop) -> None:
     assert loop.manifest["start"] == "cold"  # its configuration is another than before
 
 
-def test_a_bad_batch_trains_nothing_and_is_alerted(loop: Loop) -> None:
+def a_bad_batch_trains_nothing_and_is_alerted(loop: Loop) -> None:
     model, labelled = loop.version("finetuned_ckpt"), loop.labelled()
     release = loop.made("release")
     loop.drop("tuesday", labels(ITEMS[280:320], agreeing=False))
@@ -203,7 +207,7 @@ def test_a_bad_batch_trains_nothing_and_is_alerted(loop: Loop) -> None:
     assert loop.labelled() == labelled
 
 
-def test_five_batches_and_a_machine_that_dies(loop: Loop) -> None:
+def five_batches_come_and_the_machine_dies(loop: Loop) -> None:
     """Every label is in, after at most two trainings, though everything was killed in the middle of
     one and nothing but the daemon was started again.
     """
