@@ -1,6 +1,8 @@
 """Pictures for asset pages, as PNG bytes: what people look at rather than read."""
 
 import io
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -16,14 +18,19 @@ _COLOURS = (BLUE, ORANGE, GREEN, GREY)
 
 
 def _figure(width: float = 7.0, height: float = 3.6) -> "Figure":
+    from matplotlib import rcParams
     from matplotlib.figure import Figure
 
+    rcParams["font.family"] = _fonts()
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
 def _png(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    with warnings.catch_warnings():
+        # `_fonts` has said it once; here it would come for every character.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
+        figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
@@ -167,14 +174,7 @@ def word_map(places: np.ndarray, words: Sequence[str]) -> bytes:
     axes = figure.subplots()
     axes.scatter(places[:, 0], places[:, 1], s=9, color=BLUE)
     for (x, y), word in zip(places, words, strict=True):
-        axes.annotate(
-            word,
-            (x, y),
-            xytext=(3, 2),
-            textcoords="offset points",
-            fontsize=8,
-            fontfamily=_fonts(),
-        )
+        axes.annotate(word, (x, y), xytext=(3, 2), textcoords="offset points", fontsize=8)
     axes.set_xticks([])
     axes.set_yticks([])
     return _png(figure)
@@ -185,6 +185,17 @@ def _fonts() -> list[str]:
     """matplotlib's own font, and one with Chinese characters where there is one."""
     from matplotlib import font_manager
 
-    known = {font.name for font in font_manager.fontManager.ttflist}
-    eastern = sorted(name for name in known if "CJK" in name or "WenQuanYi" in name)
-    return ["DejaVu Sans", *eastern[:1]]
+    def eastern() -> list[str]:
+        known = {font.name for font in font_manager.fontManager.ttflist}
+        return sorted(name for name in known if "CJK" in name or "WenQuanYi" in name)
+
+    if not eastern():  # the list is as old as matplotlib's first use; a font may have come since
+        for file in font_manager.findSystemFonts():
+            if "CJK-Regular" in file or "wqy" in file:
+                font_manager.fontManager.addfont(file)
+    if not eastern():
+        logging.getLogger(__name__).warning(
+            "no font with Chinese characters is installed: pictures show boxes in their place "
+            "(Debian's package fonts-noto-cjk has one)"
+        )
+    return ["DejaVu Sans", *eastern()[:1]]

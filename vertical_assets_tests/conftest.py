@@ -43,6 +43,17 @@ code_location_name = "vertical_assets"
 """
 
 
+# What takes minutes begins first, so that two processes end together.
+LONGEST_FIRST = ("test_loop.py", "test_kill.py", "test_build.py", "test_trace.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The end-to-end tests of the whole package come first, all else in the order of its rooms."""
+    folder = Path(__file__).parent
+    first = {folder / name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
+
+
 def shared_data(name: str) -> Path:
     """A real data set for tests; skips, with the reason, where it is absent."""
     path = SHARED_DATA / name

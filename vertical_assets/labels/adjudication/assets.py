@@ -192,6 +192,12 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         gate = gate_of(report, verdicts, spec)
         refused = batches_with(verdicts, [REFUSED])
         rows, judged = report.to_pylist(), verdicts.to_pylist()
+        pairs, people = pair_heat_map(report)
+        by_pair = (
+            {"pairs": picture(heat_map(pairs, people, "annotator", "annotator"), "alpha by pair")}
+            if people
+            else {}  # nobody shares an item with another
+        )
         by_scope = {
             scope: dg.MetadataValue.md(
                 markdown_table([row for row in rows if row["scope"] == scope][:SHOWN])
@@ -220,9 +226,7 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
             metadata={
                 **({} if gate.value is None else {"alpha": gate.value}),
                 **by_scope,
-                "pairs": picture(
-                    heat_map(*pair_heat_map(report), "annotator", "annotator"), "alpha by pair"
-                ),
+                **by_pair,
                 "alpha_over_batches": picture(
                     intervals(
                         [row["batch"] for row in judged],
