@@ -66,9 +66,8 @@ def copy_of_project(vertical: str, folder: Path) -> dict[str, str]:
     shutil.copytree(f"data/store/{vertical}", folder / "data" / "store" / vertical)
     if Path("data/mlflow.db").exists():
         shutil.copy("data/mlflow.db", folder / "data")
-    (folder / "data" / vertical).mkdir(parents=True)
-    for file in Path("data", vertical).iterdir() if Path("data", vertical).exists() else ():
-        (shutil.copytree if file.is_dir() else shutil.copy)(file, folder / "data" / vertical)
+    if Path("data", vertical).exists():
+        shutil.copytree(f"data/{vertical}", folder / "data" / vertical)
     return {**os.environ, "DAGSTER_HOME": str(folder), "PYTHONPATH": str(Path.cwd())}
 
 

@@ -39,7 +39,7 @@ JOB_OF = {
     **dict.fromkeys(PARTITIONED, "annotate"),
     "monthly_review": "review",
 }
-LIGHT_MODULES = ("pyarrow.dataset", "vertical_assets.vertical")
+LIGHT_MODULES = ("pyarrow.dataset", "vertical_assets.preloaded")
 HEAVY_MODULES = (
     "dagster_mlflow",
     "transformers.models.bert.modeling_bert",

@@ -3,6 +3,7 @@
 """
 
 import os
+from functools import cache
 from pathlib import Path
 
 import dagster as dg
@@ -13,6 +14,12 @@ def project_folder() -> Path:
     return Path(os.environ.get("VERTICAL_PROJECT", Path(__file__).parent))
 
 
+@cache
+def loaded(folder: Path) -> dg.Definitions:
+    """The definitions, read once by a process; one that is to see an edit is started anew."""
+    return dg.load_from_defs_folder(path_within_project=folder)
+
+
 @dg.definitions
 def defs() -> dg.Definitions:
-    return dg.load_from_defs_folder(path_within_project=project_folder())
+    return loaded(project_folder())

@@ -34,6 +34,10 @@ def _png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def histogram(values: Sequence[float], label: str) -> bytes:
     """Distribution of values, cut at the 99th percentile so that a few outliers don't hide it."""
     figure = _figure()
@@ -64,7 +68,7 @@ def bars(
             reach = np.clip([heights - low, high - heights], 0, None)
             axes.errorbar(places, heights, reach, fmt="none", ecolor="black", elinewidth=0.8)
         if len(categories) * len(groups) <= 16:
-            axes.bar_label(drawn, fmt="{:.3g}", fontsize=8)
+            axes.bar_label(drawn, fmt=_short, fontsize=8)
     axes.set_xticks(np.arange(len(categories)) + 0.4 - width / 2, categories)
     if max(map(len, categories)) > 6:
         axes.tick_params(axis="x", labelrotation=25)

@@ -129,7 +129,7 @@ def start_of(
     known = np.flatnonzero(~is_new)
     # By the parent's version: the next training replays others.
     rng = np.random.default_rng([spec.seed, xxhash.xxh3_64_intdigest(parent.name.encode())])
-    share = 1.0 if not is_new.any() else settings.replay
+    share = settings.replay or float(not is_new.any())  # something is learnt in any case
     replayed = rng.permutation(known)[: round(share * len(known))]
     chosen = np.sort(np.concatenate([np.flatnonzero(is_new), replayed]))
     rate = initial_rate(spec.finetune.learning_rate, len(names), _layers(parent)).value

@@ -158,7 +158,7 @@ def build_labeled_set(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
                     bars(counts, "spans" if spec.task.kind == "entities" else "items"),
                     "label distribution",
                 ),
-                "card": dg.MetadataValue.md(card),
+                "card": dg.MetadataValue.md(card.partition("\n---\n")[2]),  # without its YAML
                 "class_weights": dg.MetadataValue.md(markdown_table(class_weights(counts))),
             },
         )
