@@ -15,12 +15,16 @@ from vertical_assets.corpus.reading.sources import Row, document_id, drop_folder
 from vertical_assets.labels.anchoring import BreachError, ItemText
 from vertical_assets.labels.files import rows_of
 from vertical_assets.labels.standard import (
+    check_task,
+    is_of_task,
     is_one_span,
     overlap_reason,
     read_question,
     read_target,
+    written,
 )
 from vertical_assets.labels.targets import COLUMN, Span, Target, overlapping, to_cell
+from vertical_assets.labels.votes import ANNOTATOR_KINDS
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import ANNOTATIONS, QUARANTINE
 from vertical_assets.store.tombstones import FILE as TOMBSTONES
@@ -192,12 +196,19 @@ def read_classes(spec: VerticalSpec, items: Items, files: Sequence[UPath], batch
             read, forgotten = read + len(several), forgotten + len(several) - len(live)
             rows_, named = [several[n] for n in live], [named[n] for n in live]
             item = [items.kept.get(name, name) for name in named]
-            who = [str(row.values.get("annotator_id") or "") for row in rows_]
+            who = [annotator_of(row.values) for row in rows_]
             place = _integers(places.get(each, -1) for each in item)
             person = _integers(people.setdefault(name, len(people)) for name in who)
             label = _integers(_code(row.values.get("label"), codes) for row in rows_)
             fits = np.array(
-                [row.rule is None and who[n] != "" for n, row in enumerate(rows_)], bool
+                [
+                    row.rule is None
+                    and who[n] != ""
+                    and is_of_task(row.values, spec)
+                    and _kind_of(row.values) in ANNOTATOR_KINDS
+                    for n, row in enumerate(rows_)
+                ],
+                bool,
             )
             fits &= (place >= 0) & (label >= 0)
             keys = ((place << 32) + person).tolist()
@@ -239,8 +250,8 @@ def _annotations(
         "item_id": item,
         "task": pa.repeat(spec.task.name, len(rows)),
         "annotator_id": who,
-        "annotator_kind": [str(row.get("annotator_kind") or "human") for row in rows],
-        "label": [each if isinstance(each, str) else None for each in said],
+        "annotator_kind": [_kind_of(row) for row in rows],
+        "label": [each if isinstance(each, str) else None for each in map(written, said)],
         "batch": pa.repeat(batch, len(rows)),
         "created_at": [moments[time] for time in texts],
     }
@@ -251,6 +262,7 @@ def _annotations(
 
 
 def _code(label: Any, codes: Mapping[str, int]) -> int:
+    label = written(label)
     return codes.get(label, -1) if isinstance(label, str) else -1
 
 
@@ -292,14 +304,26 @@ def moment(said: Any) -> str | None:
         return None
     try:
         time = datetime.fromisoformat(str(said))
-    except ValueError:
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):  # the latter at the ends of the calendar
         return str(said)
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
 
 def names_item(values: Mapping[str, Any]) -> bool:
     """Whether a row says which item it speaks of."""
     return any(values.get(name) not in (None, "") for name in ("item_id", "id"))
+
+
+def annotator_of(values: Mapping[str, Any]) -> str:
+    """Who a row is of; empty where it does not say. A name is one person's, however it is spaced,
+    or written as a number.
+    """
+    said = written(values.get("annotator_id"))
+    return " ".join(said.split()) if isinstance(said, str) else ""
+
+
+def _kind_of(values: Mapping[str, Any]) -> str:
+    return str(values.get("annotator_kind") or "human")
 
 
 def item_named(values: Mapping[str, Any]) -> str:
@@ -320,13 +344,20 @@ def _add(
 ) -> None:
     """Adds what a row says; raises BreachError where it breaks the standard."""
     values = dict(row.values)
-    annotator = str(values.get("annotator_id") or "")
+    annotator, kind = annotator_of(values), _kind_of(values)
     if row.rule is not None:
         raise BreachError(row.rule, "row", str(row.reason))
     if item not in items.known:
         raise BreachError("unknown_item", "row", "no document has this id")
     if not annotator:
-        raise BreachError("missing_annotator", "row", "annotator_id is empty")
+        raise BreachError("missing_annotator", "row", "annotator_id is empty, or no name")
+    if kind not in ANNOTATOR_KINDS:
+        raise BreachError(
+            "unknown_kind",
+            "annotator_kind",
+            f"{kind!r} is no kind of annotator; there are: {', '.join(ANNOTATOR_KINDS)}",
+        )
+    check_task(values, spec)
     text = items.text(item, named)
     asks = spec.task.kind == "question_answering"
     question = read_question(values, spec) if asks else None
@@ -347,7 +378,7 @@ def _add(
             target,
             spec,
             annotator=annotator,
-            kind=str(values.get("annotator_kind") or "human"),
+            kind=kind,
             batch=batch,
             question=question,
             text=text,

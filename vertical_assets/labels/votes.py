@@ -9,8 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vertical_assets.spec.labels import SIMULATED
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+
+MACHINES = ("rule", "model")  # kinds of annotators whose statements people review (SPEC D7)
+ANNOTATOR_KINDS = ("human", *MACHINES, SIMULATED)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,14 @@ def votes_of(annotations: pa.Table, labels: Sequence[str]) -> Votes:
         people.dictionary.to_pylist(),
         len(labels),
     )
+
+
+def by_people(annotations: pa.Table) -> pa.Table:
+    """ANNOTATIONS of people, real or simulated: pre-labels of rules and models are no votes, since
+    who agrees with what a machine proposed agrees with nobody (SPEC D7, D8).
+    """
+    machines = pa.array(MACHINES, pa.string())
+    return annotations.filter(pc.invert(pc.is_in(annotations["annotator_kind"], machines)))
 
 
 def latest(annotations: pa.Table) -> pa.Table:

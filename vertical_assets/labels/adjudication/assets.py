@@ -16,7 +16,7 @@ from vertical_assets.store.io_managers import (
     watched_files,
 )
 
-VERSION = "2"
+VERSION = "3"
 SHOWN = 40  # rows of a table on a page
 
 
@@ -166,6 +166,7 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         )
         from vertical_assets.labels.aggregation import annotator_quality
         from vertical_assets.labels.agreement import pair_heat_map
+        from vertical_assets.labels.votes import by_people
         from vertical_assets.plots import heat_map, intervals
         from vertical_assets.store.contracts import ADJUDICATION, AGREEMENT
         from vertical_assets.store.label_contracts import BATCH_VERDICTS
@@ -179,6 +180,7 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
             )
         said, decided = annotations.read(), standing(decisions.read())
         texts = dedup_corpus.read(["doc_id", "text"])
+        people = by_people(said)
         verdicts = judge(said, decided, spec)
         report = report_of(said, verdicts, spec)
         queue = queue_of(
@@ -219,6 +221,7 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
             ],
             metadata={
                 **({} if gate.value is None else {"alpha": gate.value}),
+                "statements_of_machines": said.num_rows - people.num_rows,
                 **by_scope,
                 "pairs": picture(
                     heat_map(*pair_heat_map(report), "annotator", "annotator"), "alpha by pair"
@@ -234,7 +237,7 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
                 ),
                 "annotator_quality": dg.MetadataValue.md(
                     markdown_table(
-                        annotator_quality(said, spec).drop_columns(["confusion"]).to_pylist()
+                        annotator_quality(people, spec).drop_columns(["confusion"]).to_pylist()
                     )
                 ),
             },

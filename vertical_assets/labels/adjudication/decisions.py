@@ -18,7 +18,7 @@ from vertical_assets.corpus.reading.sources import SourceError, drop_folder, fil
 from vertical_assets.labels.anchoring import BreachError
 from vertical_assets.labels.annotations import Items, item_named, moment, names_item, rejected
 from vertical_assets.labels.files import people, rows_of
-from vertical_assets.labels.standard import SPAN_FIELDS, read_question, read_target
+from vertical_assets.labels.standard import SPAN_FIELDS, check_task, read_question, read_target
 from vertical_assets.labels.targets import COLUMN, to_cell
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import QUARANTINE
@@ -122,6 +122,7 @@ def _decision(
             "decided_at",
             f"'decided_at' is {at!r}; give the time as ISO 8601, e.g. 2024-05-01T12:00:00+00:00",
         ) from None
+    check_task(values, spec)
     asks = spec.task.kind == "question_answering"
     question, type_ = read_question(values, spec) if asks else (None, None)
     target = read_target(values, items.text(item, named), spec)

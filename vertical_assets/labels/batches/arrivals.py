@@ -26,7 +26,7 @@ from upath import UPath
 from vertical_assets.alerts import alert
 from vertical_assets.corpus.reading.files import FORMATS, compressed, named_files
 from vertical_assets.corpus.reading.sources import SourceError, drop_folder, work_folder
-from vertical_assets.labels.annotations import names_item
+from vertical_assets.labels.annotations import annotator_of, names_item
 from vertical_assets.labels.files import people, rows_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.spec.labels import SIMULATED
@@ -227,7 +227,7 @@ def _fault(file: UPath, spec: VerticalSpec) -> str | None:
     try:
         for row in rows_of(file, spec):
             values, rows = row.values, rows + 1
-            if row.rule is None and names_item(values) and values.get("annotator_id"):
+            if row.rule is None and names_item(values) and annotator_of(values):
                 return None
             first = (
                 first

@@ -19,7 +19,7 @@ from vertical_assets.store.io_managers import (
     watched_files,
 )
 
-VERSION = "1"
+VERSION = "2"
 
 
 def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | dg.AssetSpec]:

@@ -14,7 +14,7 @@ from vertical_assets.store.io_managers import (
     watched_files,
 )
 
-VERSION = "1"
+VERSION = "2"
 MODELS = ("quantized_artifact", "finetuned_ckpt")
 TABLES = (
     "predictions",
@@ -23,6 +23,7 @@ TABLES = (
     "robustness_report",
     "slices",
     "agreement_report",
+    "batch_verdicts",
     "labeled_set",
 )
 MADE_FROM = "dagster/input_data_version/"  # tags of a materialization
@@ -104,6 +105,7 @@ def build_assets(
         robustness_report: Table,
         slices: Table,
         agreement_report: Table,
+        batch_verdicts: Table,
         labeled_set: Table,
     ):
         """Whether the model takes the champion's place, and why (SPEC O3): all gates are read again
@@ -136,6 +138,7 @@ def build_assets(
             "robustness_report": robustness_report.version,
             "slices": slices.version,
             "agreement_report": agreement_report.version,
+            "batch_verdicts": batch_verdicts.version,
             "labeled_set": labeled_set.version,
         }
         judged_by = Stored(
@@ -148,6 +151,7 @@ def build_assets(
             robustness_report.read(),
             slices.read(),
             agreement_report.read(),
+            batch_verdicts.read(),
             labeled_set.read(),
         )
         failures = recorded_failures(context.instance, blocking)

@@ -79,6 +79,7 @@ def test_a_decision_says_what_who_when_and_why(folder: Path) -> None:
         ({"label": "happy"}, "unknown_label"),
         ({"label": None}, "unknown_label"),
         ({"id": "77"}, "unknown_item"),
+        ({"task": "blood test"}, "other_task"),
     ],
 )
 def test_a_row_without_name_time_reason_or_label_is_set_aside(
