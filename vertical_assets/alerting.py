@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+import xxhash
 from dagster import DagsterEventType, DagsterRun
 from dagster._core.scheduler.instigation import InstigatorType, TickStatus
 
-from vertical_assets.alerts import alert
+from vertical_assets.alerts import alert, resend
 from vertical_assets.automation import failure_of
 from vertical_assets.spec import VerticalSpec
 
@@ -48,6 +49,7 @@ def alert_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
         seen = json.loads(context.cursor) if context.cursor else {"first": now, "last": now}
         since = max(seen["first"], seen["last"] - OVERLAP)
         found = list(alarms(spec.name, context.instance, since))
+        resend()
         for alarm in found:
             alert(alarm.kind, spec.name, alarm.message, key=alarm.key, **alarm.facts)
         context.update_cursor(json.dumps({**seen, "last": now}))
@@ -101,11 +103,15 @@ def _failed_evaluations(
         is_error = found.severity is dg.AssetCheckSeverity.ERROR
         asset, partition = found.asset_key.path[-1], run.tags.get("dagster/partition")
         where = f"{asset}:{partition}" if partition else asset
+        # A batch that stays refused warns in every run: in the same words once a day is enough.
+        day = datetime.fromtimestamp(entry.timestamp, UTC).date()
+        words = xxhash.xxh3_64_hexdigest((found.description or "").encode())
+        once = run.run_id if is_error else f"{words}:{day}"
         yield Alarm(
             "check_failed" if is_error else "check_warned",
             f"{where}: check {found.check_name} "
             f"{'failed' if is_error else 'warns'}: {found.description or 'without a reason'}",
-            f"check:{vertical}/{where}:{found.check_name}:{run.run_id}",
+            f"check:{vertical}/{where}:{found.check_name}:{once}",
             {
                 "asset": asset,
                 "partition": partition,

@@ -112,6 +112,11 @@ def say(vertical: str, release: str | None, approved: bool, by: str, reason: str
             raise click.ClickException(
                 f"{digest} is the champion; take it out by vertical-assets rollback {vertical}"
             )
+        if now.pending and digest != now.pending and now.role(digest) is None:
+            raise click.ClickException(
+                f"{digest} does not wait for approval, {now.pending} does; see "
+                f"vertical-assets releases {vertical}"
+            )
         said = approvals.record(
             drop_folder(vertical) / approvals.FILE, digest, approved, by, reason
         )

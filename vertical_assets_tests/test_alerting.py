@@ -88,7 +88,8 @@ def test_what_fails_is_alerted_once(instance: dg.DagsterInstance, receiver: Rece
     error, warning = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
     cursor = look(instance, None)
     run(gate("tiny", False, error), instance)
-    run(gate("tiny", False, warning), instance)
+    for _ in range(2):  # a batch that stays refused warns in every run: once a day is enough
+        run(gate("tiny", False, warning), instance)
     run(gate("tiny", True, error), instance)
     run(gate("other", False, error), instance)
     failed = run(broken, instance)

@@ -3,7 +3,7 @@
 They come as files below `data/<vertical>/` that `agreement.decisions` names: rows that have the
 item as a label file has it, the target by the label standard, and `decided_by`, `decided_at`,
 `reason`. `adjudication/queue.jsonl` holds such rows with these fields open. Of several decisions on
-one item the latest stands; the others are kept.
+one item the latest stands; the others are kept. Backups of editors decide nothing.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import pyarrow as pa
 from vertical_assets.corpus.reading.sources import SourceError, drop_folder, files_of, fingerprint
 from vertical_assets.labels.anchoring import BreachError
 from vertical_assets.labels.annotations import Items, item_named, moment, names_item, rejected
-from vertical_assets.labels.files import people, rows_of
+from vertical_assets.labels.files import is_finished, people, rows_of
 from vertical_assets.labels.standard import SPAN_FIELDS, check_task, read_question, read_target
 from vertical_assets.labels.targets import COLUMN, to_cell
 from vertical_assets.spec import VerticalSpec
@@ -63,7 +63,7 @@ def read_decisions(spec: VerticalSpec, items: Items) -> Decided:
     files = []
     with contextlib.suppress(SourceError):  # nobody has decided anything
         files = files_of(people(spec.agreement.decisions), drop_folder(spec.name))
-    for file in files:
+    for file in filter(is_finished, files):
         for row in rows_of(file, spec):
             read += 1
             named = item_named(row.values)

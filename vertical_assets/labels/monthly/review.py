@@ -24,6 +24,7 @@ from vertical_assets.labels.aggregation import tolerance_of
 from vertical_assets.labels.agreement import alpha_of
 from vertical_assets.labels.annotations import items_of, read_annotations
 from vertical_assets.labels.decisions import decide
+from vertical_assets.labels.files import is_finished
 from vertical_assets.labels.monthly.draw import Draw, Item, draw
 from vertical_assets.labels.targets import targets_of
 from vertical_assets.labels.tasks.exports import CSV_NAME, LINES_NAME, write_csv, write_lines
@@ -156,20 +157,23 @@ def review_folder(vertical: str, month: str) -> UPath:
 
 def answer_files(folder: UPath) -> list[UPath]:
     """A month's files of answers, sorted by name."""
-    return sorted(folder.glob(ANSWERS), key=str)
+    files = (file for file in folder.glob(ANSWERS) if file.is_file() and is_finished(file))
+    return sorted(files, key=str)
+
+
+def answers_digest(folder: UPath) -> str | None:
+    """Digest of the names and bytes of a month's answers; None where there are none."""
+    digest, files = xxhash.xxh3_128(), answer_files(folder)
+    for file in files:
+        digest.update(f"{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest() if files else None
 
 
 def review_fingerprints(vertical: str) -> dict[str, str | None]:
-    """month -> digest of the names and bytes of its answers, None where there are none."""
+    """month -> `answers_digest`."""
     folder = drop_folder(vertical) / FOLDER
-    found: dict[str, str | None] = {}
     months = (each for each in folder.glob("*") if MONTH.fullmatch(each.name))
-    for month in sorted(months, key=str):
-        digest, files = xxhash.xxh3_128(), answer_files(month)
-        for file in files:
-            digest.update(f"{file.name}\0".encode() + file.read_bytes())
-        found[month.name] = digest.hexdigest() if files else None
-    return found
+    return {month.name: answers_digest(month) for month in sorted(months, key=str)}
 
 
 def _answers(

@@ -117,3 +117,10 @@ def test_spreadsheets_are_read_too_and_every_change_is_seen(folder: Path) -> Non
     assert decision_fingerprint(SPEC) == before
     read(folder, [GOOD], "decisions_bob.jsonl")
     assert decision_fingerprint(SPEC) != before
+
+
+def test_an_editors_backup_decides_nothing(folder: Path) -> None:
+    """It is read after the file, and would win where both were written in the same second."""
+    read(folder, [{**GOOD, "label": "negative"}], "decisions.jsonl~")
+    found = read(folder, [GOOD])
+    assert found.decisions["label"].to_pylist() == ["positive"]
