@@ -35,7 +35,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from vertical_assets.labels.annotations import Items
+    from vertical_assets.labels.items import Items
     from vertical_assets.spec import VerticalSpec
 
 CLASSES = ["billing", "delivery", "product", "praise", "other"]
@@ -192,7 +192,7 @@ def krippendorff_loop(file: Path, items: int) -> dict[str, float]:
 def known(items: int) -> "Items":
     """The documents that may be spoken of."""
     from vertical_assets.corpus.reading.sources import document_id
-    from vertical_assets.labels.annotations import Items
+    from vertical_assets.labels.items import Items
 
     ids = frozenset(document_id(SOURCE, str(item)) for item in range(items))
     return Items(ids, {}, {}, frozenset())

@@ -103,19 +103,11 @@ def say(vertical: str, release: str | None, approved: bool, by: str, reason: str
             f"releases of {vertical} wait for nobody; set 'promote.approval: required'"
         )
     folder = channels.releases_folder(store_root(), vertical)
-    now = channels.read_channels(folder)
     try:
-        digest = channels.named(folder, release) if release else now.pending
-        if digest is None:
-            raise click.ClickException(f"no release of {vertical} waits for approval; name one")
-        if digest == now.champion and not approved:
+        digest = channels.awaited(folder, release)
+        if digest == channels.read_channels(folder).champion and not approved:
             raise click.ClickException(
                 f"{digest} is the champion; take it out by vertical-assets rollback {vertical}"
-            )
-        if now.pending and digest != now.pending and now.role(digest) is None:
-            raise click.ClickException(
-                f"{digest} does not wait for approval, {now.pending} does; see "
-                f"vertical-assets releases {vertical}"
             )
         said = approvals.record(
             drop_folder(vertical) / approvals.FILE, digest, approved, by, reason

@@ -1,9 +1,7 @@
 """Annotations: what people's files say about which item, checked against the standard (SPEC D7)."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, cast
 
@@ -11,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 from upath import UPath
 
-from vertical_assets.corpus.reading.sources import Row, document_id, drop_folder
-from vertical_assets.labels.anchoring import BreachError, ItemText
+from vertical_assets.corpus.reading.sources import Row
+from vertical_assets.labels.anchoring import BreachError
 from vertical_assets.labels.files import rows_of
+from vertical_assets.labels.items import Items, item_named
 from vertical_assets.labels.standard import (
     check_task,
     is_of_task,
@@ -23,12 +22,18 @@ from vertical_assets.labels.standard import (
     read_target,
     written,
 )
-from vertical_assets.labels.targets import COLUMN, Span, Target, overlapping, to_cell
+from vertical_assets.labels.statements import (
+    annotation,
+    annotator_of,
+    kind_of,
+    moment,
+    rejected,
+    seconds,
+)
+from vertical_assets.labels.targets import Span, overlapping, to_cell
 from vertical_assets.labels.votes import ANNOTATOR_KINDS
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import ANNOTATIONS, QUARANTINE
-from vertical_assets.store.tombstones import FILE as TOMBSTONES
-from vertical_assets.store.tombstones import read as read_tombstones
 
 ROWS_AT_ONCE = 50_000
 
@@ -62,65 +67,6 @@ class _Judgement:
     spans: list[Span] = field(default_factory=list)
     by_span: bool = False
     broken: bool = False  # one of its rows was rejected
-
-
-def needed_columns(spec: VerticalSpec) -> list[str]:
-    """Columns of DEDUP_DOCUMENTS that annotations of this task are checked against."""
-    return ["doc_id", "meta", *(["text", "changes"] if spec.task.has_spans else [])]
-
-
-def texts_of(documents: pa.Table, spec: VerticalSpec) -> dict[str, ItemText]:
-    """Text of every item, and whether cleaning changed it; nothing where targets are no spans."""
-    if not spec.task.has_spans:
-        return {}
-    return {
-        id_: ItemText(text, any(change["field"] == "text" for change in json.loads(changes)))
-        for id_, text, changes in zip(
-            *(documents[name].to_pylist() for name in ("doc_id", "text", "changes")), strict=True
-        )
-    }
-
-
-@dataclass(frozen=True)
-class Items:
-    """The documents that people may speak of, under all their names.
-
-    Attributes:
-        known: doc_ids of the corpus.
-        texts: of every item, where targets are spans.
-        kept: doc_id of a dropped duplicate -> the document that was kept.
-        gone: doc_ids that are to be forgotten.
-    """
-
-    known: frozenset[str]
-    texts: Mapping[str, ItemText]
-    kept: Mapping[str, str]
-    gone: frozenset[str]
-
-    def text(self, item: str, named: str) -> ItemText | None:
-        """An item's text, as whoever named it saw it: a duplicate's is much the same, not the
-        same.
-        """
-        found = self.texts.get(item)
-        return found and ItemText(found.text, found.changed or item != named)
-
-
-def items_of(spec: VerticalSpec, documents: pa.Table, duplicates: pa.Table) -> Items:
-    """The items of a vertical.
-
-    Args:
-        spec: section `task`.
-        documents: `needed_columns` of DEDUP_DOCUMENTS.
-        duplicates: DUPLICATES.
-    """
-    names = (duplicates[column].to_pylist() for column in ("dropped_id", "kept_id"))
-    tombstones = read_tombstones(drop_folder(spec.name) / TOMBSTONES)
-    return Items(
-        frozenset(documents["doc_id"].to_pylist()),
-        texts_of(documents, spec),
-        dict(zip(*names, strict=True)),
-        frozenset(entry.doc_id for entry in tombstones.entries),
-    )
 
 
 def read_annotations(
@@ -205,7 +151,7 @@ def read_classes(spec: VerticalSpec, items: Items, files: Sequence[UPath], batch
                     row.rule is None
                     and who[n] != ""
                     and is_of_task(row.values, spec)
-                    and _kind_of(row.values) in ANNOTATOR_KINDS
+                    and kind_of(row.values) in ANNOTATOR_KINDS
                     for n, row in enumerate(rows_)
                 ],
                 bool,
@@ -250,10 +196,11 @@ def _annotations(
         "item_id": item,
         "task": pa.repeat(spec.task.name, len(rows)),
         "annotator_id": who,
-        "annotator_kind": [_kind_of(row) for row in rows],
+        "annotator_kind": [kind_of(row) for row in rows],
         "label": [each if isinstance(each, str) else None for each in map(written, said)],
         "batch": pa.repeat(batch, len(rows)),
         "created_at": [moments[time] for time in texts],
+        "lead_time_s": [seconds(row.get("lead_time_s")) for row in rows],
     }
     return pa.table(
         [columns.get(field.name, pa.nulls(len(rows), field.type)) for field in ANNOTATIONS],
@@ -270,68 +217,6 @@ def _integers(values: Iterator[int]) -> np.ndarray:
     return np.fromiter(values, np.int64)
 
 
-def annotation(
-    item: str,
-    target: Target,
-    spec: VerticalSpec,
-    *,
-    annotator: str,
-    kind: str,
-    batch: str,
-    question: tuple[str, str | None] | None = None,
-    text: ItemText | None = None,
-    created_at: str | None = None,
-) -> dict[str, Any]:
-    """A row of ANNOTATIONS; `question` is a question and its type."""
-    asked, type_ = question or (None, None)
-    return {
-        "item_id": item,
-        "task": spec.task.name,
-        "annotator_id": annotator,
-        "annotator_kind": kind,
-        "label": type_,
-        COLUMN[spec.task.kind]: to_cell(target, spec.task.kind),
-        "question": asked,
-        "characters": len(text.text) if text else None,
-        "batch": batch,
-        "created_at": moment(created_at),
-    }
-
-
-def moment(said: Any) -> str | None:
-    """A time as ISO 8601 in UTC, so that times compare as texts; what is no time stays as it is."""
-    if said in (None, ""):
-        return None
-    try:
-        time = datetime.fromisoformat(str(said))
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
-    except (ValueError, OverflowError):  # the latter at the ends of the calendar
-        return str(said)
-
-
-def names_item(values: Mapping[str, Any]) -> bool:
-    """Whether a row says which item it speaks of."""
-    return any(values.get(name) not in (None, "") for name in ("item_id", "id"))
-
-
-def annotator_of(values: Mapping[str, Any]) -> str:
-    """Who a row is of; empty where it does not say. A name is one person's, however it is spaced,
-    or written as a number.
-    """
-    said = written(values.get("annotator_id"))
-    return " ".join(said.split()) if isinstance(said, str) else ""
-
-
-def _kind_of(values: Mapping[str, Any]) -> str:
-    return str(values.get("annotator_kind") or "human")
-
-
-def item_named(values: Mapping[str, Any]) -> str:
-    """The doc_id that a row of people's labels speaks of."""
-    native = values.get("id")
-    return str(values.get("item_id") or document_id(str(values.get("source")), str(native)))
-
-
 def _add(
     judged: dict[tuple[str, str, str | None], _Judgement],
     item: str,
@@ -344,7 +229,7 @@ def _add(
 ) -> None:
     """Adds what a row says; raises BreachError where it breaks the standard."""
     values = dict(row.values)
-    annotator, kind = annotator_of(values), _kind_of(values)
+    annotator, kind = annotator_of(values), kind_of(values)
     if row.rule is not None:
         raise BreachError(row.rule, "row", str(row.reason))
     if item not in items.known:
@@ -383,6 +268,7 @@ def _add(
             question=question,
             text=text,
             created_at=values.get("created_at"),
+            lead_time_s=values.get("lead_time_s"),
         )
         before = judged[key] = _Judgement(
             row_, [], by_span=by_span, broken=bool(before and before.broken)
@@ -402,17 +288,3 @@ def _of_all_spans(judgement: _Judgement) -> BreachError | None:
         return BreachError("incomplete", "row", reason)
     clash = overlapping(judgement.spans)
     return BreachError("overlapping_spans", "spans", overlap_reason(*clash)) if clash else None
-
-
-def rejected(item: str, file: UPath, row: Row, breach: BreachError) -> dict[str, Any]:
-    """A row of QUARANTINE: what breaks the label standard, and where it stands."""
-    values = dict(row.values)
-    return {
-        "doc_id": str(item),
-        "source": file.name,
-        "origin": row.place,
-        "rule": breach.rule,
-        "field": breach.field,
-        "value": json.dumps(values, ensure_ascii=False, default=str)[:200],
-        "reason": str(breach),
-    }

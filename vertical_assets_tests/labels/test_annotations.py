@@ -14,14 +14,8 @@ from upath import UPath
 
 from vertical_assets.corpus.reading.sources import SourceError, document_id
 from vertical_assets.labels import annotations
-from vertical_assets.labels.annotations import (
-    Collected,
-    Items,
-    items_of,
-    read_annotations,
-    read_classes,
-    read_rows,
-)
+from vertical_assets.labels.annotations import Collected, read_annotations, read_classes, read_rows
+from vertical_assets.labels.items import Items, items_of
 from vertical_assets.labels.simulation import simulate_annotations
 from vertical_assets.spec import Simulate, VerticalSpec
 from vertical_assets.store.contracts import ANNOTATIONS, DUPLICATES
@@ -135,6 +129,14 @@ def test_one_person_is_one_annotator_however_the_name_is_written(tmp_path: Path)
         assert refused["rule"] == "missing_annotator"
 
 
+def test_how_long_it_took_is_kept_where_it_is_known(tmp_path: Path) -> None:
+    good = {"source": "shop", "id": "1", "label": "positive"}
+    said = [3.5, "4", "soon", -1, True, None]
+    rows = [{**good, "annotator_id": f"a{n}", "lead_time_s": s} for n, s in enumerate(said)]
+    found = read(FILES, tmp_path, rows).annotations
+    assert found["lead_time_s"].to_pylist() == [3.5, 4.0, None, None, None, None]
+
+
 def test_labels_that_are_numbers_may_be_written_as_numbers(tmp_path: Path) -> None:
     task = {"name": "stars", "labels": {"1": "bad", "2": "fair"}, "level": "ordinal"}
     spec = VerticalSpec(**tiny(annotation={"path": "*.jsonl"}, task=task))
@@ -179,6 +181,7 @@ rows_of_people = st.lists(
                 "annotator_id": st.sampled_from(["ann", " ann", "bob", "7", *ODD]),
                 "annotator_kind": st.sampled_from(["human", "model", "robot", *ODD]),
                 "task": st.sampled_from(["sentiment", "topic", *ODD]),
+                "lead_time_s": st.sampled_from([3.5, "4", "soon", -1, float("inf"), *ODD]),
                 "created_at": st.sampled_from(
                     ["2026-01-02", "2026-01-02T03:04:05+08:00", "0001-01-01T00:00+08:00", *ODD]
                 ),

@@ -10,7 +10,8 @@ import pytest
 from upath import UPath
 
 from vertical_assets.corpus.reading.sources import SourceError, document_id
-from vertical_assets.labels.annotations import Collected, items_of, read_annotations
+from vertical_assets.labels.annotations import Collected, read_annotations
+from vertical_assets.labels.items import items_of
 from vertical_assets.labels.simulation import simulate_annotations
 from vertical_assets.labels.targets import Span, targets_of
 from vertical_assets.spec import Simulate, VerticalSpec

@@ -74,7 +74,7 @@ def build_decisions(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
     )
     def decisions(dedup_corpus: Table, duplicates: Table):
         from vertical_assets.labels.adjudication.decisions import read_decisions
-        from vertical_assets.labels.annotations import items_of, needed_columns
+        from vertical_assets.labels.items import items_of, needed_columns
         from vertical_assets.store.contracts import QUARANTINE
         from vertical_assets.store.label_contracts import DECISIONS
         from vertical_assets.store.tables import stage_table

@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from vertical_assets.corpus.reading.sources import SourceError, drop_folder, files_of, fingerprint
 from vertical_assets.labels.anchoring import BreachError
-from vertical_assets.labels.annotations import Items, item_named, moment, names_item, rejected
 from vertical_assets.labels.files import is_finished, people, rows_of
+from vertical_assets.labels.items import Items, item_named, names_item
 from vertical_assets.labels.standard import SPAN_FIELDS, check_task, read_question, read_target
+from vertical_assets.labels.statements import moment, rejected
 from vertical_assets.labels.targets import COLUMN, to_cell
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import QUARANTINE

@@ -26,8 +26,9 @@ from upath import UPath
 from vertical_assets.alerts import alert
 from vertical_assets.corpus.reading.files import FORMATS, compressed, named_files
 from vertical_assets.corpus.reading.sources import SourceError, drop_folder, work_folder
-from vertical_assets.labels.annotations import annotator_of, names_item
 from vertical_assets.labels.files import is_finished, people, rows_of
+from vertical_assets.labels.items import names_item
+from vertical_assets.labels.statements import annotator_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.spec.labels import SIMULATED
 from vertical_assets.store.atomic import is_local, locked, replace

@@ -92,7 +92,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
         beside them as `answers*.csv` or `answers*.jsonl`, rows as those of annotations.
         """
         from vertical_assets.alerts import alert
-        from vertical_assets.labels.annotations import needed_columns
+        from vertical_assets.labels.items import needed_columns
         from vertical_assets.labels.monthly.review import (
             ANSWERED,
             WAITING,

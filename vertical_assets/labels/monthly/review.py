@@ -22,9 +22,10 @@ from upath import UPath
 from vertical_assets.corpus.reading.sources import drop_folder
 from vertical_assets.labels.aggregation import tolerance_of
 from vertical_assets.labels.agreement import alpha_of
-from vertical_assets.labels.annotations import items_of, read_annotations
+from vertical_assets.labels.annotations import read_annotations
 from vertical_assets.labels.decisions import decide
 from vertical_assets.labels.files import is_finished
+from vertical_assets.labels.items import items_of
 from vertical_assets.labels.monthly.draw import Draw, Item, draw
 from vertical_assets.labels.targets import targets_of
 from vertical_assets.labels.tasks.exports import CSV_NAME, LINES_NAME, write_csv, write_lines

@@ -40,6 +40,7 @@ def json_schema(spec: VerticalSpec) -> dict[str, Any]:
         "annotator_kind": {"enum": list(ANNOTATOR_KINDS)},
         "task": {"const": task.name, "description": "Rows of other tasks are set aside."},
         "created_at": {"type": ["string", "null"], "format": "date-time"},
+        "lead_time_s": {"type": ["number", "null"], "minimum": 0, "description": "Seconds."},
         **_target(spec),
     }
     required = ["annotator_id"]

@@ -1,6 +1,7 @@
 """The asset release: the decision about a model, and the files that people approve it by."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -13,6 +14,9 @@ from vertical_assets.store.io_managers import (
     stored,
     watched_files,
 )
+
+if TYPE_CHECKING:
+    from vertical_assets.release.promotion.promote import Promoted
 
 VERSION = "2"
 MODELS = ("quantized_artifact", "finetuned_ckpt")
@@ -161,6 +165,7 @@ def build_assets(
         ]
         said = read_approvals(drop_folder(spec.name) / FILE) if by_people else Approvals()
         found = promote(store_root(), judged_by, baselines.read(), more, said, spec)
+        tell(found, spec)
         decision, gates = found.decision, {v.gate.gate: v.gate for v in found.decision.verdicts}
         problem = None
         try:
@@ -228,6 +233,23 @@ def build_assets(
             )
         )
     return assets
+
+
+def tell(found: "Promoted", spec: VerticalSpec) -> None:
+    """Alerts of what became of a candidate: of every change of the channels once."""
+    from vertical_assets.alerts import alert
+
+    release = found.decision.release
+    changes = [change for change in found.channels.history if change["release"] == release]
+    for change in changes[-1:]:  # none where the champion of before is refused, and stays
+        alert(
+            f"release_{change['channel']}",
+            spec.name,
+            f"release {release[:8]} is {change['channel']}: {change['reason']}",
+            key=f"release {spec.name} {release} {change['channel']} {change['at']}",
+            release=release,
+            was=change["was"],
+        )
 
 
 def made_from(

@@ -14,7 +14,7 @@ from vertical_assets.labels.adjudication.decisions import (
     read_decisions,
     standing,
 )
-from vertical_assets.labels.annotations import Items, items_of
+from vertical_assets.labels.items import Items, items_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import DUPLICATES
 from vertical_assets_tests.conftest import tiny
