@@ -17,6 +17,11 @@ from vertical_assets.alerts import alert, resend
 from vertical_assets.automation import failure_of
 from vertical_assets.spec import VerticalSpec
 
+# What a vertical's jobs, sensors and schedules are called, behind its name.
+OWN = {
+    *("ingest", "annotate", "review", "prepare", "build"),
+    *("sources", "alerts", "batches", "answers", "loop", "label_studio", "monthly_review"),
+}
 OVERLAP = 120  # seconds that a look goes back behind the last one: clocks and slow writes
 RUNNING = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -87,8 +92,13 @@ def belongs(run: DagsterRun, vertical: str) -> bool:
     """Whether a run makes assets of the vertical."""
     keys = run.asset_selection or ()
     return any(key.path[0] == vertical for key in keys) or (
-        not keys and run.job_name.startswith(f"{vertical}_")
+        not keys and is_named_after(vertical, run.job_name)
     )
+
+
+def is_named_after(vertical: str, name: str) -> bool:
+    """Whether a job, sensor or schedule is a vertical's; `a_b_build` is of `a_b`, not of `a`."""
+    return name.startswith(f"{vertical}_") and name.removeprefix(f"{vertical}_") in OWN
 
 
 def _failed_evaluations(
@@ -155,7 +165,7 @@ def _failed_ticks(vertical: str, instance: dg.DagsterInstance, since: float) -> 
     looks again soon, and a server that was busy for a moment is no alarm.
     """
     for state in instance.all_instigator_state():
-        if not state.instigator_name.startswith(f"{vertical}_"):
+        if not is_named_after(vertical, state.instigator_name):
             continue
         ticks = instance.get_ticks(
             state.instigator_origin_id,

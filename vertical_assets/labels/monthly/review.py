@@ -94,7 +94,8 @@ def review(
     for item, who in zip(_items(used), used["annotator_id"].to_pylist(), strict=True):
         reviewers[item].append(who)
     again = pa.array([item in reviewers for item in _items(said_first)], pa.bool_())
-    both = pa.concat_tables([said_first.filter(again), used])
+    # Batches that were read by an earlier version may lack a column.
+    both = pa.concat_tables([said_first.filter(again), used], promote_options="default")
     agree = _agreement(both, spec)
     items = [
         {
