@@ -9,7 +9,7 @@ their own. The annotations are written to a file as people drop it (JSON lines),
 10,000 that breaks the label standard.
 
 ours: the file to ANNOTATIONS through the reader of the asset `annotations`; the whole agreement
-report (alpha with 1,000 bootstrap rounds and AC1, over all, of the batch, by class, pair and
+report (alpha with 1,000 bootstrap rounds and AC1, over all, by class, pair and
 annotator); Dawid and Skene's model. One process does all three; its memory counts from before the
 import, Python and libraries included.
 crowd-kit: its DawidSkene, as its documentation calls it, on the same annotations as a data frame.

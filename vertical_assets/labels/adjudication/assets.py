@@ -193,6 +193,7 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         file = export_queue(queue, drop_folder(spec.name), spec)
         gate = gate_of(report, verdicts, spec)
         refused = batches_with(verdicts, [REFUSED])
+        alphas, names = pair_heat_map(report)
         rows, judged = report.to_pylist(), verdicts.to_pylist()
         by_scope = {
             scope: dg.MetadataValue.md(
@@ -223,8 +224,14 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
                 **({} if gate.value is None else {"alpha": gate.value}),
                 "statements_of_machines": said.num_rows - people.num_rows,
                 **by_scope,
-                "pairs": picture(
-                    heat_map(*pair_heat_map(report), "annotator", "annotator"), "alpha by pair"
+                **(
+                    {
+                        "pairs": picture(
+                            heat_map(alphas, names, "annotator", "annotator"), "alpha by pair"
+                        )
+                    }
+                    if names
+                    else {}
                 ),
                 "alpha_over_batches": picture(
                     intervals(

@@ -150,6 +150,30 @@ def test_who_agrees_with_a_machine_agrees_with_nobody() -> None:
     assert not names & {*KINDS, "a | champion", "b | rules"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "labels", "target"),
+    [
+        ("classification", {"positive": "", "negative": ""}, "positive"),
+        ("multi_label", {"a": ""}, ["a"]),
+        ("entities", {"a": ""}, []),
+        ("question_answering", {}, []),
+        ("regression", {}, 1.0),
+    ],
+)
+def test_pre_labels_alone_are_judged_to_be_nothing(
+    kind: str, labels: dict[str, str], target: Any
+) -> None:
+    task = {"name": "t", "kind": kind, "labels": labels}
+    spec = VerticalSpec(**tiny(annotation={}, task=task))
+    said = annotations([("b", f"i{n}", who, target) for n in range(2) for who in KINDS], spec)
+    none = DECISIONS.empty_table()
+    judged = judge(said, none, spec)
+    assert verdicts_of(judged) == {"b": "refused"}
+    gate = gate_of(report_of(said, judged, spec), judged, spec)
+    assert (gate.passed, gate.value) == (False, None)
+    assert queue_of(said, judged, none, {"i0": "text", "i1": "text"}, spec).num_rows == 0
+
+
 def test_a_batch_of_which_all_was_said_anew_says_so() -> None:
     said = annotations(agreed("old", 0, 4) + agreed("renewed", 0, 4))
     by_batch = {r["batch"]: r for r in judge(said, DECISIONS.empty_table(), SPEC).to_pylist()}
