@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MACHINES = ("rule", "model")  # kinds of annotators whose statements people review (SPEC D7)
 ANNOTATOR_KINDS = ("human", *MACHINES, SIMULATED)
+DATED = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"  # how `created_at` begins where it was readable
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def by_people(annotations: pa.Table) -> pa.Table:
 
 def latest(annotations: pa.Table) -> pa.Table:
     """One judgement per annotator and item, or question: of several, in different batches, the one
-    of the latest `created_at`; of those without, or of the same time, the last row.
+    of the latest `created_at`; of those without a time, or of the same, the last row.
     """
     key, keys = np.zeros(annotations.num_rows, np.int64), 1
     for name in ("item_id", "question", "annotator_id"):
@@ -98,9 +99,11 @@ def latest(annotations: pa.Table) -> pa.Table:
     ordered = np.sort(key)
     if not (ordered[1:] == ordered[:-1]).any():
         return annotations
-    rows = pa.table(
-        {"key": key, "time": annotations["created_at"], "row": np.arange(annotations.num_rows)}
-    )
+    # "yesterday" is no time, and would be later than all.
+    times = annotations["created_at"]
+    dated = pc.match_substring_regex(times, DATED)
+    times = pc.if_else(dated, times, pa.scalar(None, pa.string()))
+    rows = pa.table({"key": key, "time": times, "row": np.arange(annotations.num_rows)})
     order = pc.sort_indices(
         rows,
         sort_keys=[(name, "ascending", "at_start") for name in rows.column_names],
