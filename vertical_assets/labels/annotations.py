@@ -25,6 +25,7 @@ from vertical_assets.labels.standard import (
 from vertical_assets.labels.statements import (
     annotation,
     annotator_of,
+    check_kind,
     kind_of,
     moment,
     rejected,
@@ -236,12 +237,6 @@ def _add(
         raise BreachError("unknown_item", "row", "no document has this id")
     if not annotator:
         raise BreachError("missing_annotator", "row", "annotator_id is empty, or no name")
-    if kind not in ANNOTATOR_KINDS:
-        raise BreachError(
-            "unknown_kind",
-            "annotator_kind",
-            f"{kind!r} is no kind of annotator; there are: {', '.join(ANNOTATOR_KINDS)}",
-        )
     check_task(values, spec)
     text = items.text(item, named)
     asks = spec.task.kind == "question_answering"
@@ -250,6 +245,7 @@ def _add(
     key = (item, annotator, question[0] if question else None)
     before = judged.get(key)
     try:
+        check_kind(kind)
         target = read_target(values, text, spec)
     except BreachError:
         if by_span and (before is None or before.by_span):  # what else comes is incomplete

@@ -12,6 +12,7 @@ from vertical_assets.corpus.reading.sources import Row
 from vertical_assets.labels.anchoring import BreachError, ItemText
 from vertical_assets.labels.standard import written
 from vertical_assets.labels.targets import COLUMN, Target, to_cell
+from vertical_assets.labels.votes import ANNOTATOR_KINDS
 from vertical_assets.spec import VerticalSpec
 
 
@@ -54,7 +55,18 @@ def annotator_of(values: Mapping[str, Any]) -> str:
 
 
 def kind_of(values: Mapping[str, Any]) -> str:
+    """What says a row; a person where it does not tell."""
     return str(values.get("annotator_kind") or "human")
+
+
+def check_kind(kind: str) -> None:
+    """Raises BreachError where that is none of ANNOTATOR_KINDS."""
+    if kind not in ANNOTATOR_KINDS:
+        raise BreachError(
+            "unknown_kind",
+            "annotator_kind",
+            f"{kind!r} is no kind of annotator; there are: {', '.join(ANNOTATOR_KINDS)}",
+        )
 
 
 def moment(said: Any) -> str | None:
