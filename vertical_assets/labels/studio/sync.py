@@ -30,6 +30,7 @@ from vertical_assets.labels.studio.interface import labeling_config
 from vertical_assets.labels.studio.results import REASON, rows_of_task
 from vertical_assets.labels.tasks.exports import askable, studio_task
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.spec.studio import DECIDES
 from vertical_assets.spec.studio import LabelStudio as Policy
 from vertical_assets.store.atomic import locked, replace
 
@@ -99,7 +100,7 @@ def labelling_desk(spec: VerticalSpec) -> Desk:
 def adjudication_desk(spec: VerticalSpec) -> Desk:
     """Where a person decides on disputed items."""
     policy = _policy(spec)
-    title = policy.adjudication or f"{policy.project or spec.name} adjudication"
+    title = policy.adjudication or f"{policy.project or spec.name}{DECIDES}"
     return Desk(title, 1, 1.0, "adjudication/decisions-label_studio", 1, decides=True)
 
 
@@ -125,18 +126,25 @@ def push(
     Raises:
         StudioError: some tasks may be there; push again.
     """
-    config = labeling_config(spec, adjudication=desk.decides)
-    instruction = as_html(guideline(spec))
-    project = server.save_project(desk.title, config, instruction, desk.annotators, desk.overlap)
-    known = set() if project.created else {_key(data) for data in server.data_of(project.number)}
     rows = list(rows)
     asked = [row for row in rows if askable(row, spec.task.kind)]
     wanted = {_key(row): row for row in asked}
-    new = [_task(row, spec, desk) for key, row in wanted.items() if key not in known]
-    for at in range(0, len(new), TASKS_PER_IMPORT):
-        server.add_tasks(project.number, new[at : at + TASKS_PER_IMPORT])
-    there, unasked = len(wanted) - len(new), len(rows) - len(asked)
-    return Pushed(project.number, len(new), there, unasked)
+    config = labeling_config(spec, adjudication=desk.decides)
+    instruction = as_html(guideline(spec))
+    folder = drop_folder(spec.name) / STATE
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):  # two that push at once would both find that a task is not there
+        project = server.save_project(
+            desk.title, config, instruction, desk.annotators, desk.overlap
+        )
+        there = (
+            set() if project.created else {_key(data) for data in server.data_of(project.number)}
+        )
+        new = [_task(row, spec, desk) for key, row in wanted.items() if key not in there]
+        for at in range(0, len(new), TASKS_PER_IMPORT):
+            server.add_tasks(project.number, new[at : at + TASKS_PER_IMPORT])
+    unasked = len(rows) - len(asked)
+    return Pushed(project.number, len(new), len(wanted) - len(new), unasked)
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, Any]:
