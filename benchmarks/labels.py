@@ -9,7 +9,7 @@ their own. The annotations are written to a file as people drop it (JSON lines),
 10,000 that breaks the label standard.
 
 ours: the file to ANNOTATIONS through the reader of the asset `annotations`; the whole agreement
-report (alpha with 1,000 bootstrap rounds and AC1, over all, of the batch, by class, pair and
+report (alpha with 1,000 bootstrap rounds and AC1, over all, by class, pair and
 annotator); Dawid and Skene's model. One process does all three; its memory counts from before the
 import, Python and libraries included.
 crowd-kit: its DawidSkene, as its documentation calls it, on the same annotations as a data frame.
@@ -35,7 +35,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from vertical_assets.labels.annotations import Items
+    from vertical_assets.labels.items import Items
     from vertical_assets.spec import VerticalSpec
 
 CLASSES = ["billing", "delivery", "product", "praise", "other"]
@@ -192,7 +192,7 @@ def krippendorff_loop(file: Path, items: int) -> dict[str, float]:
 def known(items: int) -> "Items":
     """The documents that may be spoken of."""
     from vertical_assets.corpus.reading.sources import document_id
-    from vertical_assets.labels.annotations import Items
+    from vertical_assets.labels.items import Items
 
     ids = frozenset(document_id(SOURCE, str(item)) for item in range(items))
     return Items(ids, {}, {}, frozenset())

@@ -9,13 +9,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+import xxhash
 from dagster import DagsterEventType, DagsterRun
 from dagster._core.scheduler.instigation import InstigatorType, TickStatus
 
-from vertical_assets.alerts import alert
+from vertical_assets.alerts import alert, resend
 from vertical_assets.automation import failure_of
 from vertical_assets.spec import VerticalSpec
 
+# What a vertical's jobs, sensors and schedules are called, behind its name.
+OWN = {
+    *("ingest", "annotate", "review", "prepare", "build"),
+    *("sources", "alerts", "batches", "answers", "loop", "label_studio", "monthly_review"),
+}
 OVERLAP = 120  # seconds that a look goes back behind the last one: clocks and slow writes
 RUNNING = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -48,6 +54,7 @@ def alert_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
         seen = json.loads(context.cursor) if context.cursor else {"first": now, "last": now}
         since = max(seen["first"], seen["last"] - OVERLAP)
         found = list(alarms(spec.name, context.instance, since))
+        resend()
         for alarm in found:
             alert(alarm.kind, spec.name, alarm.message, key=alarm.key, **alarm.facts)
         context.update_cursor(json.dumps({**seen, "last": now}))
@@ -85,8 +92,13 @@ def belongs(run: DagsterRun, vertical: str) -> bool:
     """Whether a run makes assets of the vertical."""
     keys = run.asset_selection or ()
     return any(key.path[0] == vertical for key in keys) or (
-        not keys and run.job_name.startswith(f"{vertical}_")
+        not keys and is_named_after(vertical, run.job_name)
     )
+
+
+def is_named_after(vertical: str, name: str) -> bool:
+    """Whether a job, sensor or schedule is a vertical's; `a_b_build` is of `a_b`, not of `a`."""
+    return name.startswith(f"{vertical}_") and name.removeprefix(f"{vertical}_") in OWN
 
 
 def _failed_evaluations(
@@ -101,11 +113,15 @@ def _failed_evaluations(
         is_error = found.severity is dg.AssetCheckSeverity.ERROR
         asset, partition = found.asset_key.path[-1], run.tags.get("dagster/partition")
         where = f"{asset}:{partition}" if partition else asset
+        # A batch that stays refused warns in every run: in the same words once a day is enough.
+        day = datetime.fromtimestamp(entry.timestamp, UTC).date()
+        words = xxhash.xxh3_64_hexdigest((found.description or "").encode())
+        once = run.run_id if is_error else f"{words}:{day}"
         yield Alarm(
             "check_failed" if is_error else "check_warned",
             f"{where}: check {found.check_name} "
             f"{'failed' if is_error else 'warns'}: {found.description or 'without a reason'}",
-            f"check:{vertical}/{where}:{found.check_name}:{run.run_id}",
+            f"check:{vertical}/{where}:{found.check_name}:{once}",
             {
                 "asset": asset,
                 "partition": partition,
@@ -149,7 +165,7 @@ def _failed_ticks(vertical: str, instance: dg.DagsterInstance, since: float) -> 
     looks again soon, and a server that was busy for a moment is no alarm.
     """
     for state in instance.all_instigator_state():
-        if not state.instigator_name.startswith(f"{vertical}_"):
+        if not is_named_after(vertical, state.instigator_name):
             continue
         ticks = instance.get_ticks(
             state.instigator_origin_id,

@@ -9,7 +9,7 @@ import logging
 import os
 import time
 import urllib.request
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from vertical_assets.store.atomic import locked
 
 WEBHOOK = "VERTICAL_ALERT_WEBHOOK"
 ATTEMPTS, PATIENCE, PAUSE = 3, 2.0, 0.2  # of a webhook; seconds of an answer, and between attempts
+SENT = "sent"  # what stands in the file beside an alert that the webhook took
+RESENT = timedelta(days=1)  # how long an alert that it did not take is sent again
 logger = logging.getLogger(__name__)
 
 
@@ -65,7 +67,9 @@ def alert(kind: str, vertical: str, message: str, *, key: str | None = None, **f
 
 
 def alerts() -> list[dict[str, Any]]:
-    """All alerts on file, oldest first; a line that a crash of the machine cut off is left out."""
+    """All alerts on file, oldest first; a line that a crash of the machine cut off is left out. One
+    that was sent later stands there twice, the second time as sent.
+    """
     try:
         lines = alerts_file().read_text("utf-8").splitlines()
     except FileNotFoundError:
@@ -79,6 +83,30 @@ def alerts() -> list[dict[str, Any]]:
     return found
 
 
+def resend() -> int:
+    """Sends again what the webhook did not take in the last day, the oldest first, until it refuses
+    again; returns how many it took.
+    """
+    url, waiting = os.environ.get(WEBHOOK), dict[str, dict[str, Any]]()
+    if not url:
+        return 0
+    since = (datetime.now(UTC) - RESENT).isoformat(timespec="seconds")
+    for each in alerts():
+        body = {name: value for name, value in each.items() if name != "webhook"}
+        name = json.dumps(body, sort_keys=True)
+        if each.get("webhook") == SENT:
+            waiting.pop(name, None)
+        elif each.get("webhook") and each["at"] >= since:
+            waiting[name] = body
+    sent = 0
+    for body in waiting.values():
+        if post(url, body) != SENT:
+            break
+        _append(alerts_file(), json.dumps({**body, "webhook": SENT}, ensure_ascii=False))
+        sent += 1
+    return sent
+
+
 def post(url: str, record: dict[str, Any]) -> str:
     """Sends a record as JSON; returns `sent`, or the reason why it was not."""
     body = json.dumps(record, ensure_ascii=False, default=str).encode()
@@ -90,7 +118,7 @@ def post(url: str, record: dict[str, Any]) -> str:
                 raise ValueError(f"{WEBHOOK} has to start with http:// or https://")
             request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
             with urllib.request.urlopen(request, timeout=PATIENCE):
-                return "sent"
+                return SENT
         except (OSError, ValueError) as error:  # an HTTP status of refusal is an OSError
             reason = f"{type(error).__name__}: {error}"
     logger.error("the alert's webhook did not take it in %d attempts: %s", ATTEMPTS, reason)

@@ -6,6 +6,7 @@ again, from the step that was not finished. `dagster.yaml` names it.
 
 import re
 import socket
+import time
 from typing import Any
 
 import dagster as dg
@@ -52,7 +53,9 @@ def is_dead(run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
     if PID_TAG in run.tags:
         if run.tags.get(HOST_TAG) != socket.gethostname():
             return False
-        return not psutil.pid_exists(int(run.tags[PID_TAG]))
+        record = instance.get_run_record_by_id(run.run_id)
+        since = record.create_timestamp.timestamp() if record else time.time()
+        return not lives(int(run.tags[PID_TAG]), since)
     for entry in reversed(instance.all_logs(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)):
         found = STARTED.match(entry.dagster_event.message or "") if entry.dagster_event else None
         if found:

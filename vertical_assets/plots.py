@@ -134,7 +134,7 @@ def heat_map(values: np.ndarray, labels: Sequence[str], x_label: str, y_label: s
     for row in range(len(labels)):
         for column in range(len(labels)):
             value = values[row, column]
-            if value >= 0.005:
+            if value >= 0.005 or value < 0:  # agreement may be below chance; nan is left blank
                 axes.text(
                     column,
                     row,

@@ -103,12 +103,9 @@ def say(vertical: str, release: str | None, approved: bool, by: str, reason: str
             f"releases of {vertical} wait for nobody; set 'promote.approval: required'"
         )
     folder = channels.releases_folder(store_root(), vertical)
-    now = channels.read_channels(folder)
     try:
-        digest = channels.named(folder, release) if release else now.pending
-        if digest is None:
-            raise click.ClickException(f"no release of {vertical} waits for approval; name one")
-        if digest == now.champion and not approved:
+        digest = channels.awaited(folder, release)
+        if digest == channels.read_channels(folder).champion and not approved:
             raise click.ClickException(
                 f"{digest} is the champion; take it out by vertical-assets rollback {vertical}"
             )

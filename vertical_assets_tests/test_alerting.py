@@ -22,9 +22,10 @@ from dagster._core.scheduler.instigation import (
 from dagster_shared.error import SerializableErrorInfo
 
 from vertical_assets import alerts
-from vertical_assets.alerting import alert_sensor
+from vertical_assets.alerting import OWN, alert_sensor, is_named_after
 from vertical_assets.alerts import WEBHOOK
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.vertical import build_definitions
 from vertical_assets_tests.conftest import tiny
 from vertical_assets_tests.test_alerts import Receiver
 
@@ -88,7 +89,8 @@ def test_what_fails_is_alerted_once(instance: dg.DagsterInstance, receiver: Rece
     error, warning = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
     cursor = look(instance, None)
     run(gate("tiny", False, error), instance)
-    run(gate("tiny", False, warning), instance)
+    for _ in range(2):  # a batch that stays refused warns in every run: once a day is enough
+        run(gate("tiny", False, warning), instance)
     run(gate("tiny", True, error), instance)
     run(gate("other", False, error), instance)
     failed = run(broken, instance)
@@ -161,6 +163,17 @@ def test_a_sensor_that_fails_again_is_alerted_once(
     (sent,) = receiver.received
     assert sent["kind"] == "sensor_failed"
     assert sent["message"] == "sensor tiny_batches failed: the folder is not there"
+
+
+def test_every_job_sensor_and_schedule_is_told_to_be_its_verticals() -> None:
+    """And to be no other one's whose name begins alike."""
+    spec = VerticalSpec(**tiny(name="tiny_b", annotation={"label_studio": {}}))
+    made = build_definitions(spec)
+    named = [*(made.jobs or ()), *(made.sensors or ()), *(made.schedules or ())]
+    assert {name.removeprefix("tiny_b_") for name in (each.name for each in named)} == OWN
+    for each in named:
+        assert is_named_after("tiny_b", each.name)
+        assert not is_named_after("tiny", each.name)
 
 
 def test_the_sensor_is_on_by_default() -> None:

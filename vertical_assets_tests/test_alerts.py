@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from vertical_assets import alerts
-from vertical_assets.alerts import WEBHOOK, alert
+from vertical_assets.alerts import ATTEMPTS, WEBHOOK, alert, resend
 
 
 class Receiver:
@@ -69,6 +69,26 @@ def test_an_alert_goes_to_log_file_and_webhook(
     assert (sent["asset"], sent["alpha"]) == ("agreement_report", 0.4)
     assert alerts.alerts() == [{**sent, "webhook": "sent"}]
     assert "alpha 0.4 is below 0.85" in caplog.text
+
+
+def test_what_a_webhook_did_not_take_is_sent_when_it_is_back(receiver: Receiver) -> None:
+    receiver.refusals = 2 * ATTEMPTS
+    alert("run_failed", "tiny", "the first", key="1")
+    alert("run_failed", "tiny", "the second")
+    assert receiver.received == []
+    receiver.refusals = ATTEMPTS
+    assert resend() == 0  # it still refuses: the others wait
+    assert resend() == 2
+    assert [each["message"] for each in receiver.received] == ["the first", "the second"]
+    assert resend() == 0
+    assert [each["webhook"] for each in alerts.alerts()][2:] == ["sent", "sent"]
+
+
+def test_an_alert_of_days_ago_is_not_sent_again(receiver: Receiver, folder: Path) -> None:
+    old = {"at": "2024-01-01T00:00:00+00:00", "kind": "run_failed", "webhook": "URLError: down"}
+    (folder / "alerts.jsonl").write_text(json.dumps(old) + "\n")
+    assert resend() == 0
+    assert receiver.received == []
 
 
 def test_a_key_is_alerted_once(receiver: Receiver) -> None:

@@ -70,6 +70,18 @@ def test_of_a_run_of_another_machine_nothing_is_known(instance: dg.DagsterInstan
     assert not is_dead(run_of(instance, **here), instance)
 
 
+def test_a_number_that_another_process_took_over_keeps_no_build_alive(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container that was started again numbers are small, and come again."""
+    run = run_of(instance, **{PID_TAG: str(os.getpid()), HOST_TAG: socket.gethostname()})
+    record = instance.get_run_record_by_id(run.run_id)
+    assert record is not None
+    born = record.create_timestamp.timestamp() + 60
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: born)
+    assert is_dead(run, instance)
+
+
 def test_the_project_runs_with_it(tmp_path: Path) -> None:
     """Named in dagster.yaml, it tells Dagster's monitoring."""
     shutil.copy(ROOT / "dagster.yaml", tmp_path)

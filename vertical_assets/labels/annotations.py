@@ -1,9 +1,7 @@
 """Annotations: what people's files say about which item, checked against the standard (SPEC D7)."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, cast
 
@@ -11,20 +9,32 @@ import numpy as np
 import pyarrow as pa
 from upath import UPath
 
-from vertical_assets.corpus.reading.sources import Row, document_id, drop_folder
-from vertical_assets.labels.anchoring import BreachError, ItemText
+from vertical_assets.corpus.reading.sources import Row
+from vertical_assets.labels.anchoring import BreachError
 from vertical_assets.labels.files import rows_of
+from vertical_assets.labels.items import Items, item_named
 from vertical_assets.labels.standard import (
+    check_task,
+    is_of_task,
     is_one_span,
     overlap_reason,
     read_question,
     read_target,
+    written,
 )
-from vertical_assets.labels.targets import COLUMN, Span, Target, overlapping, to_cell
+from vertical_assets.labels.statements import (
+    annotation,
+    annotator_of,
+    check_kind,
+    kind_of,
+    moment,
+    rejected,
+    seconds,
+)
+from vertical_assets.labels.targets import Span, overlapping, to_cell
+from vertical_assets.labels.votes import ANNOTATOR_KINDS
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import ANNOTATIONS, QUARANTINE
-from vertical_assets.store.tombstones import FILE as TOMBSTONES
-from vertical_assets.store.tombstones import read as read_tombstones
 
 ROWS_AT_ONCE = 50_000
 
@@ -58,65 +68,6 @@ class _Judgement:
     spans: list[Span] = field(default_factory=list)
     by_span: bool = False
     broken: bool = False  # one of its rows was rejected
-
-
-def needed_columns(spec: VerticalSpec) -> list[str]:
-    """Columns of DEDUP_DOCUMENTS that annotations of this task are checked against."""
-    return ["doc_id", "meta", *(["text", "changes"] if spec.task.has_spans else [])]
-
-
-def texts_of(documents: pa.Table, spec: VerticalSpec) -> dict[str, ItemText]:
-    """Text of every item, and whether cleaning changed it; nothing where targets are no spans."""
-    if not spec.task.has_spans:
-        return {}
-    return {
-        id_: ItemText(text, any(change["field"] == "text" for change in json.loads(changes)))
-        for id_, text, changes in zip(
-            *(documents[name].to_pylist() for name in ("doc_id", "text", "changes")), strict=True
-        )
-    }
-
-
-@dataclass(frozen=True)
-class Items:
-    """The documents that people may speak of, under all their names.
-
-    Attributes:
-        known: doc_ids of the corpus.
-        texts: of every item, where targets are spans.
-        kept: doc_id of a dropped duplicate -> the document that was kept.
-        gone: doc_ids that are to be forgotten.
-    """
-
-    known: frozenset[str]
-    texts: Mapping[str, ItemText]
-    kept: Mapping[str, str]
-    gone: frozenset[str]
-
-    def text(self, item: str, named: str) -> ItemText | None:
-        """An item's text, as whoever named it saw it: a duplicate's is much the same, not the
-        same.
-        """
-        found = self.texts.get(item)
-        return found and ItemText(found.text, found.changed or item != named)
-
-
-def items_of(spec: VerticalSpec, documents: pa.Table, duplicates: pa.Table) -> Items:
-    """The items of a vertical.
-
-    Args:
-        spec: section `task`.
-        documents: `needed_columns` of DEDUP_DOCUMENTS.
-        duplicates: DUPLICATES.
-    """
-    names = (duplicates[column].to_pylist() for column in ("dropped_id", "kept_id"))
-    tombstones = read_tombstones(drop_folder(spec.name) / TOMBSTONES)
-    return Items(
-        frozenset(documents["doc_id"].to_pylist()),
-        texts_of(documents, spec),
-        dict(zip(*names, strict=True)),
-        frozenset(entry.doc_id for entry in tombstones.entries),
-    )
 
 
 def read_annotations(
@@ -192,12 +143,19 @@ def read_classes(spec: VerticalSpec, items: Items, files: Sequence[UPath], batch
             read, forgotten = read + len(several), forgotten + len(several) - len(live)
             rows_, named = [several[n] for n in live], [named[n] for n in live]
             item = [items.kept.get(name, name) for name in named]
-            who = [str(row.values.get("annotator_id") or "") for row in rows_]
+            who = [annotator_of(row.values) for row in rows_]
             place = _integers(places.get(each, -1) for each in item)
             person = _integers(people.setdefault(name, len(people)) for name in who)
             label = _integers(_code(row.values.get("label"), codes) for row in rows_)
             fits = np.array(
-                [row.rule is None and who[n] != "" for n, row in enumerate(rows_)], bool
+                [
+                    row.rule is None
+                    and who[n] != ""
+                    and is_of_task(row.values, spec)
+                    and kind_of(row.values) in ANNOTATOR_KINDS
+                    for n, row in enumerate(rows_)
+                ],
+                bool,
             )
             fits &= (place >= 0) & (label >= 0)
             keys = ((place << 32) + person).tolist()
@@ -239,10 +197,11 @@ def _annotations(
         "item_id": item,
         "task": pa.repeat(spec.task.name, len(rows)),
         "annotator_id": who,
-        "annotator_kind": [str(row.get("annotator_kind") or "human") for row in rows],
-        "label": [each if isinstance(each, str) else None for each in said],
+        "annotator_kind": [kind_of(row) for row in rows],
+        "label": [each if isinstance(each, str) else None for each in map(written, said)],
         "batch": pa.repeat(batch, len(rows)),
         "created_at": [moments[time] for time in texts],
+        "lead_time_s": [seconds(row.get("lead_time_s")) for row in rows],
     }
     return pa.table(
         [columns.get(field.name, pa.nulls(len(rows), field.type)) for field in ANNOTATIONS],
@@ -251,61 +210,12 @@ def _annotations(
 
 
 def _code(label: Any, codes: Mapping[str, int]) -> int:
+    label = written(label)
     return codes.get(label, -1) if isinstance(label, str) else -1
 
 
 def _integers(values: Iterator[int]) -> np.ndarray:
     return np.fromiter(values, np.int64)
-
-
-def annotation(
-    item: str,
-    target: Target,
-    spec: VerticalSpec,
-    *,
-    annotator: str,
-    kind: str,
-    batch: str,
-    question: tuple[str, str | None] | None = None,
-    text: ItemText | None = None,
-    created_at: str | None = None,
-) -> dict[str, Any]:
-    """A row of ANNOTATIONS; `question` is a question and its type."""
-    asked, type_ = question or (None, None)
-    return {
-        "item_id": item,
-        "task": spec.task.name,
-        "annotator_id": annotator,
-        "annotator_kind": kind,
-        "label": type_,
-        COLUMN[spec.task.kind]: to_cell(target, spec.task.kind),
-        "question": asked,
-        "characters": len(text.text) if text else None,
-        "batch": batch,
-        "created_at": moment(created_at),
-    }
-
-
-def moment(said: Any) -> str | None:
-    """A time as ISO 8601 in UTC, so that times compare as texts; what is no time stays as it is."""
-    if said in (None, ""):
-        return None
-    try:
-        time = datetime.fromisoformat(str(said))
-    except ValueError:
-        return str(said)
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
-
-
-def names_item(values: Mapping[str, Any]) -> bool:
-    """Whether a row says which item it speaks of."""
-    return any(values.get(name) not in (None, "") for name in ("item_id", "id"))
-
-
-def item_named(values: Mapping[str, Any]) -> str:
-    """The doc_id that a row of people's labels speaks of."""
-    native = values.get("id")
-    return str(values.get("item_id") or document_id(str(values.get("source")), str(native)))
 
 
 def _add(
@@ -320,13 +230,14 @@ def _add(
 ) -> None:
     """Adds what a row says; raises BreachError where it breaks the standard."""
     values = dict(row.values)
-    annotator = str(values.get("annotator_id") or "")
+    annotator, kind = annotator_of(values), kind_of(values)
     if row.rule is not None:
         raise BreachError(row.rule, "row", str(row.reason))
     if item not in items.known:
         raise BreachError("unknown_item", "row", "no document has this id")
     if not annotator:
-        raise BreachError("missing_annotator", "row", "annotator_id is empty")
+        raise BreachError("missing_annotator", "row", "annotator_id is empty, or no name")
+    check_task(values, spec)
     text = items.text(item, named)
     asks = spec.task.kind == "question_answering"
     question = read_question(values, spec) if asks else None
@@ -334,6 +245,7 @@ def _add(
     key = (item, annotator, question[0] if question else None)
     before = judged.get(key)
     try:
+        check_kind(kind)
         target = read_target(values, text, spec)
     except BreachError:
         if by_span and (before is None or before.by_span):  # what else comes is incomplete
@@ -347,11 +259,12 @@ def _add(
             target,
             spec,
             annotator=annotator,
-            kind=str(values.get("annotator_kind") or "human"),
+            kind=kind,
             batch=batch,
             question=question,
             text=text,
             created_at=values.get("created_at"),
+            lead_time_s=values.get("lead_time_s"),
         )
         before = judged[key] = _Judgement(
             row_, [], by_span=by_span, broken=bool(before and before.broken)
@@ -371,17 +284,3 @@ def _of_all_spans(judgement: _Judgement) -> BreachError | None:
         return BreachError("incomplete", "row", reason)
     clash = overlapping(judgement.spans)
     return BreachError("overlapping_spans", "spans", overlap_reason(*clash)) if clash else None
-
-
-def rejected(item: str, file: UPath, row: Row, breach: BreachError) -> dict[str, Any]:
-    """A row of QUARANTINE: what breaks the label standard, and where it stands."""
-    values = dict(row.values)
-    return {
-        "doc_id": str(item),
-        "source": file.name,
-        "origin": row.place,
-        "rule": breach.rule,
-        "field": breach.field,
-        "value": json.dumps(values, ensure_ascii=False, default=str)[:200],
-        "reason": str(breach),
-    }

@@ -8,6 +8,13 @@ from vertical_assets.corpus.reading.sources import Row, read_file
 from vertical_assets.labels.studio.formats import rows_of as exported_rows
 from vertical_assets.spec import Source, VerticalSpec
 
+UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".swp", "~")
+
+
+def is_finished(file: UPath) -> bool:
+    """Whether a file's name tells neither that it is still being written nor an editor's backup."""
+    return not file.name.lower().endswith(UNFINISHED)
+
 
 def people(path: str | None) -> Source:
     """A drop folder as a source: the same readers serve documents and labels."""

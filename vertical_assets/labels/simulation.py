@@ -23,8 +23,10 @@ import pyarrow as pa
 
 from vertical_assets.corpus.reading.sources import SourceError
 from vertical_assets.labels.anchoring import BreachError, ItemText
-from vertical_assets.labels.annotations import Collected, annotation, texts_of
+from vertical_assets.labels.annotations import Collected
+from vertical_assets.labels.items import texts_of
 from vertical_assets.labels.standard import read_question, read_target
+from vertical_assets.labels.statements import annotation
 from vertical_assets.labels.targets import Span, Target, overlapping
 from vertical_assets.spec import Simulate, VerticalSpec
 from vertical_assets.spec.labels import SIMULATED

@@ -52,6 +52,29 @@ def read_target(values: Mapping[str, Any], item: ItemText | None, spec: Vertical
     return tuple(sorted(spans))
 
 
+def written(value: Any) -> Any:
+    """A label or a name as text: whole numbers too, which files may hold as numbers."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def is_of_task(values: Mapping[str, Any], spec: VerticalSpec) -> bool:
+    """Whether a row is of this task; one that names none is."""
+    return values.get("task") in (None, "", spec.task.name)
+
+
+def check_task(values: Mapping[str, Any], spec: VerticalSpec) -> None:
+    """Raises BreachError where a row is of another task: its answer may be a label here as well."""
+    if not is_of_task(values, spec):
+        raise BreachError(
+            "other_task",
+            "task",
+            f"{values['task']!r} is another task than {spec.task.name!r}, the one of "
+            f"{spec.name}; its rows belong to a vertical of their own",
+        )
+
+
 def is_one_span(values: Mapping[str, Any]) -> bool:
     """Whether a row is one span of a judgement that further rows may belong to."""
     return values.get("spans") in (None, "") and any(
@@ -89,6 +112,7 @@ def read_question(values: Mapping[str, Any], spec: VerticalSpec) -> tuple[str, s
 
 
 def _known(label: Any, spec: VerticalSpec, field: str) -> str:
+    label = written(label)
     if not isinstance(label, str) or label not in spec.labels:
         raise BreachError(
             "unknown_label",

@@ -9,8 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vertical_assets.spec.labels import SIMULATED
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+
+MACHINES = ("rule", "model")  # kinds of annotators whose statements people review (SPEC D7)
+ANNOTATOR_KINDS = ("human", *MACHINES, SIMULATED)
+DATED = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"  # how `created_at` begins where it was readable
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,17 @@ def votes_of(annotations: pa.Table, labels: Sequence[str]) -> Votes:
     )
 
 
+def by_people(annotations: pa.Table) -> pa.Table:
+    """ANNOTATIONS of people, real or simulated: pre-labels of rules and models are no votes, since
+    who agrees with what a machine proposed agrees with nobody (SPEC D7, D8).
+    """
+    machines = pa.array(MACHINES, pa.string())
+    return annotations.filter(pc.invert(pc.is_in(annotations["annotator_kind"], machines)))
+
+
 def latest(annotations: pa.Table) -> pa.Table:
     """One judgement per annotator and item, or question: of several, in different batches, the one
-    of the latest `created_at`; of those without, or of the same time, the last row.
+    of the latest `created_at`; of those without a time, or of the same, the last row.
     """
     key, keys = np.zeros(annotations.num_rows, np.int64), 1
     for name in ("item_id", "question", "annotator_id"):
@@ -84,9 +99,11 @@ def latest(annotations: pa.Table) -> pa.Table:
     ordered = np.sort(key)
     if not (ordered[1:] == ordered[:-1]).any():
         return annotations
-    rows = pa.table(
-        {"key": key, "time": annotations["created_at"], "row": np.arange(annotations.num_rows)}
-    )
+    # "yesterday" is no time, and would be later than all.
+    times = annotations["created_at"]
+    dated = pc.match_substring_regex(times, DATED)
+    times = pc.if_else(dated, times, pa.scalar(None, pa.string()))
+    rows = pa.table({"key": key, "time": times, "row": np.arange(annotations.num_rows)})
     order = pc.sort_indices(
         rows,
         sort_keys=[(name, "ascending", "at_start") for name in rows.column_names],

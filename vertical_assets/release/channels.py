@@ -251,6 +251,24 @@ def named(folder: UPath, start: str) -> str:
     return found[0]
 
 
+def awaited(folder: UPath, start: str | None) -> str:
+    """The release that a person decides on: the one whose digest begins so, or the one that waits.
+
+    Raises:
+        ReleaseError: there is none, or another one has taken its place in the queue.
+    """
+    now = read_channels(folder)
+    release = named(folder, start) if start else now.pending
+    if release is None:
+        raise ReleaseError(f"no release of {folder.parent.name} waits for approval; name one")
+    if now.pending and now.role(release) is None:
+        raise ReleaseError(
+            f"{release} does not wait for approval, {now.pending} does; see vertical-assets "
+            f"releases {folder.parent.name}"
+        )
+    return release
+
+
 def _present(folder: UPath, release: str) -> None:
     if not (folder / release / ARTIFACT).exists():
         raise ReleaseError(f"there is no release {release} under {folder}")

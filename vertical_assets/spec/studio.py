@@ -1,14 +1,16 @@
 """Spec of the Label Studio server that people label on (SPEC D7)."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vertical_assets.spec.section import Fraction, Positive, Strict
 
 PULLED = "annotations/label_studio-1-1.jsonl"  # a batch: numbers of the project and of the pull
 # The server's bounds (PROJECT_TITLE_MIN_LEN, PROJECT_TITLE_MAX_LEN).
-Title = Annotated[str, Field(min_length=3, max_length=50)]
+LONGEST = 50
+Title = Annotated[str, Field(min_length=3, max_length=LONGEST)]
+DECIDES = " adjudication"  # behind the project's title, where the other has none of its own
 
 
 class LabelStudio(Strict):
@@ -32,3 +34,12 @@ class LabelStudio(Strict):
         description="Items that are waited for before they become a batch: agreement on fewer says "
         "little. `vertical-assets label-studio pull` takes what there is.",
     )
+
+    @model_validator(mode="after")
+    def _adjudication_has_a_title(self) -> Self:
+        if self.project and not self.adjudication and len(self.project) > LONGEST - len(DECIDES):
+            raise ValueError(
+                f"'{self.project}{DECIDES}' has more than {LONGEST} characters; shorten 'project' "
+                "or set 'adjudication'"
+            )
+        return self

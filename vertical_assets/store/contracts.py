@@ -117,6 +117,7 @@ ANNOTATIONS = pa.schema(
         _field("characters", pa.int32(), "Length of the text that spans are in", nullable=True),
         _field("batch", pa.string(), "Batch it came with; the partition"),
         _field("created_at", pa.string(), "When, ISO 8601, where known", nullable=True),
+        _field("lead_time_s", pa.float64(), "Seconds that it took, where known", nullable=True),
     ]
 )
 

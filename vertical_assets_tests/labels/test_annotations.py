@@ -14,13 +14,8 @@ from upath import UPath
 
 from vertical_assets.corpus.reading.sources import SourceError, document_id
 from vertical_assets.labels import annotations
-from vertical_assets.labels.annotations import (
-    Items,
-    items_of,
-    read_annotations,
-    read_classes,
-    read_rows,
-)
+from vertical_assets.labels.annotations import Collected, read_annotations, read_classes, read_rows
+from vertical_assets.labels.items import Items, items_of
 from vertical_assets.labels.simulation import simulate_annotations
 from vertical_assets.spec import Simulate, VerticalSpec
 from vertical_assets.store.contracts import ANNOTATIONS, DUPLICATES
@@ -113,6 +108,64 @@ def test_rows_that_break_the_standard_are_set_aside_with_the_reason(
     assert collected.rejected["origin"].to_pylist()[0] == "batch.jsonl:3"
 
 
+def read(spec: VerticalSpec, folder: Path, rows: list[dict[str, Any]]) -> Collected:
+    file = folder / "batch.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    items = items_of(spec, documents(5), DUPLICATES.empty_table())
+    found = read_annotations(spec, items, [UPath(file)], "batch")
+    assert found.conserved
+    return found
+
+
+def test_one_person_is_one_annotator_however_the_name_is_written(tmp_path: Path) -> None:
+    """Else somebody agrees with themselves, and the batch passes the gate."""
+    names = ["ann", " ann ", 7, "7", 7.0, 0]
+    good = {"source": "shop", "id": "1", "label": "positive"}
+    found = read(FILES, tmp_path, [{**good, "annotator_id": name} for name in names])
+    assert found.annotations["annotator_id"].to_pylist() == ["ann", "7", "0"]
+    assert found.rejected["rule"].to_pylist() == ["repeated"] * 3
+    for name in (True, ["ann"], {"id": 7}, 7.5):
+        (refused,) = read(FILES, tmp_path, [{**good, "annotator_id": name}]).rejected.to_pylist()
+        assert refused["rule"] == "missing_annotator"
+
+
+def test_how_long_it_took_is_kept_where_it_is_known(tmp_path: Path) -> None:
+    good = {"source": "shop", "id": "1", "label": "positive"}
+    said = [3.5, "4", "soon", -1, True, None]
+    rows = [{**good, "annotator_id": f"a{n}", "lead_time_s": s} for n, s in enumerate(said)]
+    found = read(FILES, tmp_path, rows).annotations
+    assert found["lead_time_s"].to_pylist() == [3.5, 4.0, None, None, None, None]
+
+
+def test_labels_that_are_numbers_may_be_written_as_numbers(tmp_path: Path) -> None:
+    task = {"name": "stars", "labels": {"1": "bad", "2": "fair"}, "level": "ordinal"}
+    spec = VerticalSpec(**tiny(annotation={"path": "*.jsonl"}, task=task))
+    good = {"source": "shop", "id": "1"}
+    said = [1, "1", 2.0, 1.5, True, 3]
+    rows = [{**good, "annotator_id": f"a{n}", "label": label} for n, label in enumerate(said)]
+    found = read(spec, tmp_path, rows)
+    assert found.annotations["label"].to_pylist() == ["1", "1", "2"]
+    assert found.rejected["rule"].to_pylist() == ["unknown_label"] * 3
+
+
+def test_rows_of_another_task_and_of_unknown_kinds_are_set_aside(tmp_path: Path) -> None:
+    """`positive` is a label of both tasks, and means something else in the other one."""
+    good = {"source": "shop", "id": "1", "annotator_id": "ann", "label": "positive"}
+    found = read(
+        FILES,
+        tmp_path,
+        [
+            {**good, "task": "blood test"},
+            {**good, "annotator_kind": "robot"},
+            {**good, "task": "sentiment", "annotator_kind": "human"},
+        ],
+    )
+    assert found.annotations.num_rows == 1
+    assert found.rejected["rule"].to_pylist() == ["other_task", "unknown_kind"]
+    assert "a vertical of their own" in found.rejected["reason"][0].as_py()
+    assert "human, rule, model, simulated" in found.rejected["reason"][1].as_py()
+
+
 ONE = document_id("shop", "1")
 ODD = [None, "", 0, 7, 1.5, True, [], ["ann"], {"a": 1}]
 rows_of_people = st.lists(
@@ -125,9 +178,13 @@ rows_of_people = st.lists(
                 ),
                 "source": st.sampled_from(["shop", None, 3]),
                 "id": st.sampled_from(["0", 1, "1", "9", None]),
-                "annotator_id": st.sampled_from(["ann", "bob", "cy", *ODD]),
-                "annotator_kind": st.sampled_from(["human", "model", *ODD]),
-                "created_at": st.sampled_from(["2026-01-02", "2026-01-02T03:04:05+08:00", *ODD]),
+                "annotator_id": st.sampled_from(["ann", " ann", "bob", "7", *ODD]),
+                "annotator_kind": st.sampled_from(["human", "model", "robot", *ODD]),
+                "task": st.sampled_from(["sentiment", "topic", *ODD]),
+                "lead_time_s": st.sampled_from([3.5, "4", "soon", -1, float("inf"), *ODD]),
+                "created_at": st.sampled_from(
+                    ["2026-01-02", "2026-01-02T03:04:05+08:00", "0001-01-01T00:00+08:00", *ODD]
+                ),
             },
         ),
         st.sampled_from([None, 3, [1]]),

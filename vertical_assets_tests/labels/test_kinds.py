@@ -10,7 +10,8 @@ import pytest
 from upath import UPath
 
 from vertical_assets.corpus.reading.sources import SourceError, document_id
-from vertical_assets.labels.annotations import Collected, items_of, read_annotations
+from vertical_assets.labels.annotations import Collected, read_annotations
+from vertical_assets.labels.items import items_of
 from vertical_assets.labels.simulation import simulate_annotations
 from vertical_assets.labels.targets import Span, targets_of
 from vertical_assets.spec import Simulate, VerticalSpec
@@ -166,13 +167,19 @@ def test_rows_of_one_span_each_are_joined(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_an_annotation_with_a_bad_span_is_no_annotation(folder: Path, first: bool) -> None:
+@pytest.mark.parametrize(
+    ("fault", "rule"),
+    [({"end": 99}, "outside_text"), ({"annotator_kind": "robot"}, "unknown_kind")],
+)
+def test_an_annotation_with_a_bad_span_is_no_annotation(
+    folder: Path, first: bool, fault: dict[str, Any], rule: str
+) -> None:
     """The spans that are left would say that there is nothing at the bad one's place."""
     good = {**ME, "start": 0, "end": 7, "label": "Drug"}
-    bad = {**ME, "start": 22, "end": 99, "label": "Sign"}
+    bad = {**ME, "start": 22, "end": 26, "label": "Sign", **fault}
     collected = read(folder, "entities", [bad, good] if first else [good, bad])
     assert collected.annotations.num_rows == 0
-    assert set(collected.rejected["rule"].to_pylist()) == {"outside_text", "incomplete"}
+    assert set(collected.rejected["rule"].to_pylist()) == {rule, "incomplete"}
     assert collected.rows == 2
 
 

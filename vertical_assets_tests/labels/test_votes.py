@@ -27,7 +27,7 @@ def test_votes_are_counted_by_item_and_by_annotator() -> None:
             st.sampled_from("xy"),
             st.just("a"),
             st.sampled_from(["first", "second"]),
-            st.sampled_from([None, "2026-01-01", "2026-02-01"]),
+            st.sampled_from([None, "yesterday", "2026-01-01", "2026-02-01"]),
         ),
         max_size=9,
     )
@@ -35,10 +35,11 @@ def test_votes_are_counted_by_item_and_by_annotator() -> None:
 def test_the_latest_judgement_counts_and_of_equal_times_the_last_row(
     rows: list[tuple[str, str, str, str, str | None]],
 ) -> None:
+    times = ["" if time in (None, "yesterday") else time for *_, time in rows]
     last: dict[tuple[str, str], int] = {}
-    for number, (item, who, _, _, time) in enumerate(rows):
+    for number, (item, who, *_) in enumerate(rows):
         before = last.get((item, who))
-        if before is None or (time or "") >= (rows[before][4] or ""):
+        if before is None or times[number] >= times[before]:
             last[item, who] = number
     table = with_batches(rows)
     assert latest(table).equals(table.take(pa.array(sorted(last.values()), pa.int64())))

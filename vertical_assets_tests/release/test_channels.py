@@ -89,3 +89,21 @@ def test_a_release_is_never_written_twice(
     )
     assert again == first
     assert (folder / first / "README.md").read_text() == "card"
+
+
+def test_a_person_decides_on_what_waits(artifacts: list[Path], tmp_path: Path) -> None:
+    """Of a release that a newer one has taken the place of, an approval would change nothing."""
+    root = UPath(tmp_path / "store")
+    root.mkdir()
+    first, second = (channels.store_release(root, "tiny", path, {}) for path in artifacts)
+    folder = channels.releases_folder(root, "tiny")
+    with pytest.raises(channels.ReleaseError, match="no release of tiny waits for approval"):
+        channels.awaited(folder, None)
+    channels.set_channel(folder, "pending", first, "sound")
+    assert channels.awaited(folder, None) == channels.awaited(folder, first[:8]) == first
+    channels.set_channel(folder, "pending", second, "of newer labels")
+    assert channels.awaited(folder, None) == second
+    with pytest.raises(channels.ReleaseError, match=f"{first} does not wait.*{second} does"):
+        channels.awaited(folder, first)
+    channels.refuse(folder, second, "no")
+    assert channels.awaited(folder, second) == second  # a refusal may be taken back

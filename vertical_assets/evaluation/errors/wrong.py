@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from vertical_assets.evaluation.errors.slices import UNKNOWN
 from vertical_assets.evaluation.pages import shown_target
-from vertical_assets.labels.aggregation import DEFAULT_TOLERANCE
+from vertical_assets.labels.aggregation import tolerance_of
 from vertical_assets.labels.targets import targets_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import ERRORS
@@ -29,7 +29,7 @@ def wrong_rows(predictions: pa.Table, texts: Sequence[str], spec: VerticalSpec) 
     gold, said = (targets_of(predictions, kind, prefix) for prefix in ("", "predicted_"))
     if kind == "regression":
         far = np.abs(np.array(gold, float) - np.array(said, float))
-        return far > _tolerance(gold, spec)
+        return far > tolerance_of(gold, spec)
     different = [true != given for true, given in zip(gold, said, strict=True)]
     if kind == "question_answering":
         for row, (true, given, text) in enumerate(zip(gold, said, texts, strict=True)):
@@ -37,13 +37,6 @@ def wrong_rows(predictions: pa.Table, texts: Sequence[str], spec: VerticalSpec) 
             if given and text[given[0].start : given[0].end] in words:
                 different[row] = False
     return np.array(different, bool)
-
-
-def _tolerance(gold: Sequence[float], spec: VerticalSpec) -> float:
-    if spec.task.tolerance is not None:
-        return spec.task.tolerance
-    low, high = spec.task.range or (min(gold, default=0.0), max(gold, default=0.0))
-    return DEFAULT_TOLERANCE * (high - low)
 
 
 def sizes_of(predictions: pa.Table, spec: VerticalSpec) -> np.ndarray:

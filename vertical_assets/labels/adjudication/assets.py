@@ -16,7 +16,7 @@ from vertical_assets.store.io_managers import (
     watched_files,
 )
 
-VERSION = "2"
+VERSION = "3"
 SHOWN = 40  # rows of a table on a page
 
 
@@ -74,7 +74,7 @@ def build_decisions(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
     )
     def decisions(dedup_corpus: Table, duplicates: Table):
         from vertical_assets.labels.adjudication.decisions import read_decisions
-        from vertical_assets.labels.annotations import items_of, needed_columns
+        from vertical_assets.labels.items import items_of, needed_columns
         from vertical_assets.store.contracts import QUARANTINE
         from vertical_assets.store.label_contracts import DECISIONS
         from vertical_assets.store.tables import stage_table
@@ -166,6 +166,7 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         )
         from vertical_assets.labels.aggregation import annotator_quality
         from vertical_assets.labels.agreement import pair_heat_map
+        from vertical_assets.labels.votes import by_people
         from vertical_assets.plots import heat_map, intervals
         from vertical_assets.store.contracts import ADJUDICATION, AGREEMENT
         from vertical_assets.store.label_contracts import BATCH_VERDICTS
@@ -179,6 +180,7 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
             )
         said, decided = annotations.read(), standing(decisions.read())
         texts = dedup_corpus.read(["doc_id", "text"])
+        people = by_people(said)
         verdicts = judge(said, decided, spec)
         report = report_of(said, verdicts, spec)
         queue = queue_of(
@@ -191,11 +193,11 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         file = export_queue(queue, drop_folder(spec.name), spec)
         gate = gate_of(report, verdicts, spec)
         refused = batches_with(verdicts, [REFUSED])
+        alphas, names = pair_heat_map(report)
         rows, judged = report.to_pylist(), verdicts.to_pylist()
-        pairs, people = pair_heat_map(report)
         by_pair = (
-            {"pairs": picture(heat_map(pairs, people, "annotator", "annotator"), "alpha by pair")}
-            if people
+            {"pairs": picture(heat_map(alphas, names, "annotator", "annotator"), "alpha by pair")}
+            if names
             else {}  # nobody shares an item with another
         )
         by_scope = {
@@ -225,6 +227,7 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
             ],
             metadata={
                 **({} if gate.value is None else {"alpha": gate.value}),
+                "statements_of_machines": said.num_rows - people.num_rows,
                 **by_scope,
                 **by_pair,
                 "alpha_over_batches": picture(
@@ -238,7 +241,7 @@ def build_agreement(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
                 ),
                 "annotator_quality": dg.MetadataValue.md(
                     markdown_table(
-                        annotator_quality(said, spec).drop_columns(["confusion"]).to_pylist()
+                        annotator_quality(people, spec).drop_columns(["confusion"]).to_pylist()
                     )
                 ),
             },

@@ -3,7 +3,7 @@
 They come as files below `data/<vertical>/` that `agreement.decisions` names: rows that have the
 item as a label file has it, the target by the label standard, and `decided_by`, `decided_at`,
 `reason`. `adjudication/queue.jsonl` holds such rows with these fields open. Of several decisions on
-one item the latest stands; the others are kept.
+one item the latest stands; the others are kept. Backups of editors decide nothing.
 """
 
 import contextlib
@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from vertical_assets.corpus.reading.sources import SourceError, drop_folder, files_of, fingerprint
 from vertical_assets.labels.anchoring import BreachError
-from vertical_assets.labels.annotations import Items, item_named, moment, names_item, rejected
-from vertical_assets.labels.files import people, rows_of
-from vertical_assets.labels.standard import SPAN_FIELDS, read_question, read_target
+from vertical_assets.labels.files import is_finished, people, rows_of
+from vertical_assets.labels.items import Items, item_named, names_item
+from vertical_assets.labels.standard import SPAN_FIELDS, check_task, read_question, read_target
+from vertical_assets.labels.statements import moment, rejected
 from vertical_assets.labels.targets import COLUMN, to_cell
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import QUARANTINE
@@ -63,7 +64,7 @@ def read_decisions(spec: VerticalSpec, items: Items) -> Decided:
     files = []
     with contextlib.suppress(SourceError):  # nobody has decided anything
         files = files_of(people(spec.agreement.decisions), drop_folder(spec.name))
-    for file in files:
+    for file in filter(is_finished, files):
         for row in rows_of(file, spec):
             read += 1
             named = item_named(row.values)
@@ -122,6 +123,7 @@ def _decision(
             "decided_at",
             f"'decided_at' is {at!r}; give the time as ISO 8601, e.g. 2024-05-01T12:00:00+00:00",
         ) from None
+    check_task(values, spec)
     asks = spec.task.kind == "question_answering"
     question, type_ = read_question(values, spec) if asks else (None, None)
     target = read_target(values, items.text(item, named), spec)

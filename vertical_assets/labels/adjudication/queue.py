@@ -9,17 +9,17 @@ import pyarrow.compute as pc
 from upath import UPath
 
 from vertical_assets.labels.adjudication.verdicts import (
-    COUNTED,
     ITEM,
     REFUSED,
     batches_with,
+    counted_votes,
     disputed,
     in_batches,
     keys_of,
     not_alike,
 )
 from vertical_assets.labels.targets import COLUMN
-from vertical_assets.labels.votes import latest
+from vertical_assets.labels.votes import by_people, latest
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.atomic import locked, replace
 from vertical_assets.store.contracts import ADJUDICATION
@@ -46,7 +46,7 @@ def queue_of(
         texts: item -> text; items that left the corpus are left out.
         spec: sections `agreement`, `task`, `seed`.
     """
-    counted = latest(annotations)
+    counted = latest(by_people(annotations))
     judged = verdicts.filter(pc.is_valid(verdicts["alpha"]))
     made, names = keys_of(decided), defaultdict(set)
     for row in counted.group_by([*ITEM, "batch"]).aggregate([]).to_pylist():
@@ -56,8 +56,8 @@ def queue_of(
         ("refused", not_alike(in_batches(counted, [batch]), spec))
         for batch in batches_with(judged, [REFUSED])
     ]
-    accepted = in_batches(counted, batches_with(verdicts, COUNTED))
-    for dispute, table in [*disputes, ("split", disputed(accepted, spec))]:
+    split = disputed(counted_votes(annotations, verdicts), spec)
+    for dispute, table in [*disputes, ("split", split)]:
         for row in table.to_pylist():
             key = row["item_id"], row["question"]
             if key in made or row["item_id"] not in texts:

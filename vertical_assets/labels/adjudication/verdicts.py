@@ -7,9 +7,10 @@ reaches the bar |
 | adjudicated | does not, but a person decided all of its disputed items |
 | refused | the others |
 
-A batch is judged by what its own annotators say. One in which too few items have two is judged by
-all that was said about its items, in whatever batch: a second annotator's monthly check stands for
-both. Of a batch that is not accepted every item is disputed on which no two annotators say the same
+A batch is judged by what its own annotators say; pre-labels of rules and models are no votes. One
+in which too few items have two annotators is judged by all that was said about its items, in
+whatever batch: a later one in which a second person checks a tenth of them stands for both. Of a
+batch that is not accepted every item is disputed on which no two annotators say the same
 and all alike; of an accepted one those for which aggregation finds no gold.
 """
 
@@ -22,7 +23,7 @@ import pyarrow.compute as pc
 from vertical_assets.labels.aggregation import aggregate, majority
 from vertical_assets.labels.agreement import agreement_report, alpha_of, batches_of
 from vertical_assets.labels.targets import COLUMN
-from vertical_assets.labels.votes import latest
+from vertical_assets.labels.votes import by_people, latest
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import AGREEMENT
 from vertical_assets.store.gates import Gate
@@ -42,15 +43,24 @@ def judge(annotations: pa.Table, decided: pa.Table, spec: VerticalSpec) -> pa.Ta
         decided: DECISIONS that stand.
         spec: sections `agreement`, `task`, `seed`.
     """
-    counted = latest(annotations)
-    every = counts_of(annotations, "batch")
-    left = counts_of(counted, "batch")
+    people = by_people(annotations)
+    counted = latest(people)
+    every, left = counts_of(people, "batch"), counts_of(counted, "batch")
     made = keys_of(decided)
     rows = [
-        _verdict(batch, every[batch] - left.get(batch, 0), counted, made, spec)
+        _verdict(batch, every.get(batch, 0) - left.get(batch, 0), counted, made, spec)
         for batch in batches_of(annotations)
     ]
     return pa.Table.from_pylist(rows, BATCH_VERDICTS)
+
+
+def counted_votes(
+    annotations: pa.Table, verdicts: pa.Table, wanted: Iterable[str] = COUNTED
+) -> pa.Table:
+    """What people say in batches with a wanted verdict, each person's latest on every item: what
+    gold is made of, and what is looked through for disputes.
+    """
+    return latest(by_people(in_batches(annotations, batches_with(verdicts, wanted))))
 
 
 def in_batches(annotations: pa.Table, batches: Iterable[str]) -> pa.Table:
@@ -73,8 +83,8 @@ def counts_of(table: pa.Table, column: str) -> dict[str, int]:
 def report_of(annotations: pa.Table, verdicts: pa.Table, spec: VerticalSpec) -> pa.Table:
     """AGREEMENT: over the accepted batches, or over all where none is; and of every batch."""
     accepted = batches_with(verdicts, [ACCEPTED])
-    chosen = latest(in_batches(annotations, accepted) if accepted else annotations)
-    rows = [r for r in agreement_report(chosen, spec).to_pylist() if r["scope"] != "batch"]
+    chosen = by_people(in_batches(annotations, accepted) if accepted else annotations)
+    rows = agreement_report(chosen, spec).to_pylist()
     rows += [
         {
             "scope": "batch",
@@ -91,9 +101,21 @@ def report_of(annotations: pa.Table, verdicts: pa.Table, spec: VerticalSpec) -> 
 
 
 def gate_of(report: pa.Table, verdicts: pa.Table, spec: VerticalSpec) -> Gate:
-    """The check `alpha`: something may be learnt from, and what was accepted agrees as a whole."""
-    overall = report.to_pylist()[0]
-    value, bar = overall["value"], spec.agreement.alpha
+    """The check `alpha`: something may be learnt from, and what was accepted agrees as a whole.
+
+    Args:
+        report: AGREEMENT, of `report_of`.
+        verdicts: BATCH_VERDICTS.
+        spec: section `agreement`.
+    """
+    bar = spec.agreement.alpha
+    overall = next(
+        (r for r in report.to_pylist() if (r["scope"], r["statistic"]) == ("overall", "alpha")),
+        None,
+    )
+    if overall is None:
+        return Gate("alpha", False, True, None, bar, "no overall alpha is stored; measure it anew")
+    value = overall["value"]
     names = {verdict: batches_with(verdicts, [verdict]) for verdict in (*COUNTED, REFUSED)}
     interval = (
         ""
@@ -150,7 +172,9 @@ def _verdict(
             f"{compared} of {items} items have labels of two annotators, agreement.overlap asks "
             f"for {spec.agreement.overlap:.0%}; let a second person label more of them"
             if items
-            else "it holds no usable statement, see rejected_annotations"
+            else f"its {replaced} statements were all replaced by later ones"
+            if replaced
+            else "it holds no usable statement of a person, see rejected_annotations"
         )
     else:
         interval = "" if low is None else f" (95 % interval {low:.4f}..{high:.4f})"

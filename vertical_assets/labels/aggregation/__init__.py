@@ -2,18 +2,18 @@
 
 from vertical_assets.labels.aggregation.aggregate import (
     AGGREGATED,
-    DEFAULT_TOLERANCE,
     TARGETS,
     aggregate,
     majority,
+    tolerance_of,
 )
 from vertical_assets.labels.aggregation.quality import annotator_quality
 
 __all__ = [
     "AGGREGATED",
-    "DEFAULT_TOLERANCE",
     "TARGETS",
     "aggregate",
     "annotator_quality",
     "majority",
+    "tolerance_of",
 ]

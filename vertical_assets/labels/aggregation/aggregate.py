@@ -1,11 +1,11 @@
 """What several annotators' judgements of an item come to, and how surely (SPEC D8)."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vertical_assets.labels.aggregation.dawid_skene import dawid_skene
 from vertical_assets.labels.aggregation.mace import mace
@@ -113,7 +113,8 @@ def _others(annotations: pa.Table, spec: VerticalSpec) -> list[dict[str, Any]]:
     for item, question, type_, target in zip(*columns, targets_of(annotations, kind), strict=True):
         said.setdefault((item, question), []).append(target)
         types.setdefault((item, question), []).append(type_)
-    tolerance = _tolerance(annotations, spec)
+    numbers = annotations["value"].to_pylist() if kind == "regression" else []
+    tolerance = tolerance_of(numbers, spec)
     rows = []
     for (item, question), targets in said.items():
         decision = decide(targets, kind, spec.labels, tolerance)
@@ -134,13 +135,11 @@ def _others(annotations: pa.Table, spec: VerticalSpec) -> list[dict[str, Any]]:
     return rows
 
 
-def _tolerance(annotations: pa.Table, spec: VerticalSpec) -> float:
-    if spec.task.kind != "regression":
-        return 0.0
+def tolerance_of(values: Sequence[float], spec: VerticalSpec) -> float:
+    """How far from the median a number still agrees with it: `task.tolerance`, or a tenth of
+    `task.range`, or of the spread of `values`.
+    """
     if spec.task.tolerance is not None:
         return spec.task.tolerance
-    if spec.task.range is not None:
-        low, high = spec.task.range
-    else:
-        low, high = pc.min_max(annotations["value"]).as_py().values()
+    low, high = spec.task.range or (min(values, default=0.0), max(values, default=0.0))
     return DEFAULT_TOLERANCE * (high - low)

@@ -11,9 +11,7 @@ from vertical_assets.labels.votes import Votes, votes_of
 from vertical_assets.spec import VerticalSpec
 
 
-def overall(
-    annotations: pa.Table, spec: VerticalSpec, scope: str, name: str
-) -> list[dict[str, Any]]:
+def overall(annotations: pa.Table, spec: VerticalSpec) -> list[dict[str, Any]]:
     """Alpha with its interval, AC with its interval, percent."""
     units = _units(votes_of(annotations, spec.labels).counts, spec)
     items, rounds = units.pairable.frequency.sum(), spec.agreement.bootstrap
@@ -22,9 +20,9 @@ def overall(
     alphas, acs = units.resampled("alphas", rounds, rng), units.resampled("acs", rounds, rng)
     ac, percent = units.acs(every)[0], units.percents(every)[0]
     return [
-        row(scope, name, "alpha", units.alpha(), items, alphas),
-        row(scope, name, _ac(units), ac, items, acs),
-        row(scope, name, "percent", percent, items),
+        row("overall", "all", "alpha", units.alpha(), items, alphas),
+        row("overall", "all", _ac(units), ac, items, acs),
+        row("overall", "all", "percent", percent, items),
     ]
 
 

@@ -12,15 +12,13 @@ from vertical_assets.labels.votes import pairs_within
 from vertical_assets.spec import Level, VerticalSpec
 
 
-def overall(
-    annotations: pa.Table, spec: VerticalSpec, scope: str, name: str
-) -> list[dict[str, Any]]:
+def overall(annotations: pa.Table, spec: VerticalSpec) -> list[dict[str, Any]]:
     """Alpha with its interval."""
     items, _ = _codes(annotations, "item_id")
     units = units_of_numbers(items, annotations["value"].to_numpy(), spec.task.measured)
     rng = np.random.default_rng(spec.seed)
     drawn = units.resampled("alphas", spec.agreement.bootstrap, rng)
-    return [row(scope, name, "alpha", units.alpha(), units.pairable.frequency.sum(), drawn)]
+    return [row("overall", "all", "alpha", units.alpha(), units.pairable.frequency.sum(), drawn)]
 
 
 def details(annotations: pa.Table, spec: VerticalSpec) -> list[dict[str, Any]]:

@@ -83,7 +83,8 @@ def judged_items(annotations: pa.Table, kind: TaskKind) -> tuple[list[Judged], l
         rows, targets_of(annotations, kind), strict=True
     ):
         found.setdefault((item, question), {})[who] = target
-        lengths[item, question] = characters or 0
+        # A batch that was read before the text was changed may know a longer one.
+        lengths[item, question] = max(characters or 0, lengths.get((item, question), 0))
     several = [key for key, said in found.items() if len(said) > 1]
     return [found[key] for key in several], [lengths[key] for key in several]
 
@@ -163,20 +164,18 @@ def span_f1(judged: Iterable[Sequence[Target]]) -> float:
     return 2 * common / given if given else float("nan")
 
 
-def overall(
-    annotations: pa.Table, spec: VerticalSpec, scope: str, name: str
-) -> list[dict[str, Any]]:
+def overall(annotations: pa.Table, spec: VerticalSpec) -> list[dict[str, Any]]:
     """Alpha with its interval; AC1 of sets of labels, the labels' mean; percent; F1 of spans."""
     kind = spec.task.kind
     judged, lengths = judged_items(annotations, kind)
     every = [list(said.values()) for said in judged]
     sums = sums_of(every, lengths, spec.task.answers, kind)
     drawn = sums.resampled(spec.agreement.bootstrap, spec.seed)
-    rows = [row(scope, name, "alpha", sums.alpha(), len(every), drawn)]
+    rows = [row("overall", "all", "alpha", sums.alpha(), len(every), drawn)]
     if kind == "multi_label":
         ac1 = np.mean([label_ac1(every, label) for label in spec.labels])
-        rows.append(row(scope, name, "ac1", float(ac1), len(every)))
-    return [*rows, *_plain_rows(scope, name, every, kind)]
+        rows.append(row("overall", "all", "ac1", float(ac1), len(every)))
+    return [*rows, *_plain_rows("overall", "all", every, kind)]
 
 
 def details(annotations: pa.Table, spec: VerticalSpec) -> list[dict[str, Any]]:

@@ -1,20 +1,9 @@
 """What pictures of an AGREEMENT table show."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pyarrow as pa
 
 MOST_PEOPLE = 30  # whose names can be read beside a heat map
-
-
-class Course(NamedTuple):
-    """Alpha of batch after batch, with the ends of its interval; nan where it is undefined."""
-
-    batches: list[str]
-    alpha: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
 
 
 def pair_heat_map(report: pa.Table) -> tuple[np.ndarray, list[str]]:
@@ -38,12 +27,3 @@ def pair_heat_map(report: pa.Table) -> tuple[np.ndarray, list[str]]:
         if a in place and b in place and row["value"] is not None:
             values[place[a], place[b]] = values[place[b], place[a]] = row["value"]
     return values, names
-
-
-def alpha_over_batches(report: pa.Table) -> Course:
-    """Alpha of every batch, in the report's order, which is that of time."""
-    rows = [
-        row for row in report.to_pylist() if row["scope"] == "batch" and row["statistic"] == "alpha"
-    ]
-    ends = [[row[end] for row in rows] for end in ("value", "low", "high")]
-    return Course([row["name"] for row in rows], *(np.array(e, np.float64) for e in ends))

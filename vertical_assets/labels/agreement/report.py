@@ -1,12 +1,9 @@
-"""The report of agreement: alpha with its interval, over all, by batch, class, pair and annotator
-(SPEC D8).
-"""
+"""The report of agreement: alpha with its interval, by class, pair and annotator (SPEC D8)."""
 
 from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vertical_assets.labels.agreement import by_labels, by_numbers, by_sums
 from vertical_assets.labels.votes import latest
@@ -24,9 +21,9 @@ def agreement_report(annotations: pa.Table, spec: VerticalSpec) -> pa.Table:
     | entities, question_answering | nominal; characters | percent (of items), F1 of spans |
     | regression | `task.level`; items | |
 
-    Of an annotator's several judgements of an item the latest counts. Figures of a batch are over
-    what came with it. Those of one annotator are against all others of the same items, who count
-    one annotator together; of pairs, the 20,000 that share most items are there.
+    Of an annotator's several judgements of an item the latest counts. Figures of one annotator are
+    against all others of the same items, who count one annotator together; of pairs, the 20,000
+    that share most items are there. What a batch comes to is `adjudication.verdicts.judge`'s.
 
     Args:
         annotations: ANNOTATIONS of one task.
@@ -34,11 +31,8 @@ def agreement_report(annotations: pa.Table, spec: VerticalSpec) -> pa.Table:
     """
     kind = _of_kind(spec)
     once = latest(annotations)
-    rows = kind.overall(once, spec, "overall", "all")
-    for batch in batches_of(annotations):
-        of_batch = annotations.filter(pc.equal(annotations["batch"], batch))
-        rows += kind.overall(latest(of_batch), spec, "batch", batch)
-    return pa.Table.from_pylist([*rows, *kind.details(once, spec)], AGREEMENT)
+    rows = [*kind.overall(once, spec), *kind.details(once, spec)]
+    return pa.Table.from_pylist(rows, AGREEMENT)
 
 
 def alpha_of(
@@ -47,7 +41,7 @@ def alpha_of(
     """Krippendorff's alpha and the ends of its 95 % interval, as in `agreement_report`; None where
     no item has two annotators.
     """
-    first: dict[str, Any] = _of_kind(spec).overall(latest(annotations), spec, "overall", "all")[0]
+    first: dict[str, Any] = _of_kind(spec).overall(latest(annotations), spec)[0]
     return first["value"], first["low"], first["high"]
 
 

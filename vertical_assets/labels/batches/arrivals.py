@@ -26,15 +26,15 @@ from upath import UPath
 from vertical_assets.alerts import alert
 from vertical_assets.corpus.reading.files import FORMATS, compressed, named_files
 from vertical_assets.corpus.reading.sources import SourceError, drop_folder, work_folder
-from vertical_assets.labels.annotations import names_item
-from vertical_assets.labels.files import people, rows_of
+from vertical_assets.labels.files import is_finished, people, rows_of
+from vertical_assets.labels.items import names_item
+from vertical_assets.labels.statements import annotator_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.spec.labels import SIMULATED
-from vertical_assets.store.atomic import is_local, replace
+from vertical_assets.store.atomic import is_local, locked, replace
 
 SETTLED_SECONDS = 5.0
 MALFORMED_SECONDS = 20.0
-UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".swp", "~")
 REJECTED, REASON = "rejected", ".error.txt"
 LOOKS = "annotations.json"
 _CHUNK = 1 << 20
@@ -95,7 +95,7 @@ def files_by_batch(spec: VerticalSpec) -> dict[str, list[UPath]]:
         return found
     for name, file in named.items():
         inside = PurePosixPath(name).parts[:-1]
-        if REJECTED not in inside and not name.lower().endswith(UNFINISHED):
+        if REJECTED not in inside and is_finished(file):
             found.setdefault(key_of(file.name), []).append(file)
     return dict(sorted(found.items()))
 
@@ -149,7 +149,8 @@ def arrivals(spec: VerticalSpec, now: float | None = None) -> Arrivals:
             batches.append(Batch(key, tuple(usable), _digest_of(usable)))
     if after != before:
         memory.parent.mkdir(parents=True, exist_ok=True)
-        replace(UPath(memory), json.dumps(after).encode())
+        with locked(UPath(memory.parent)):  # the daemon and a build may look at the same moment
+            replace(UPath(memory), json.dumps(after).encode())
     return Arrivals(
         tuple(batches),
         tuple(dict.fromkeys(unsettled)),
@@ -166,16 +167,21 @@ def unsettled(spec: VerticalSpec) -> tuple[str, ...]:
     return waiting
 
 
-def set_aside(malformed: Malformed, spec: VerticalSpec) -> UPath:
+def set_aside(malformed: Malformed, spec: VerticalSpec) -> UPath | None:
     """Moves a file to `rejected/` beside it, with the reason in a text file; tells by an alert.
 
     The reason is written first and the alert has a key, so that a process killed at any moment
     leaves either the file in its place, to be set aside again, or all of it done.
 
     Returns:
-        Where the file is now.
+        Where the file is now; None where somebody has mended it or taken it away meanwhile.
     """
     file = malformed.file
+    try:
+        if _digest(file) != malformed.digest:
+            return None
+    except FileNotFoundError:
+        return None
     folder = file.parent / REJECTED
     folder.mkdir(parents=True, exist_ok=True)
     # The digest tells files apart that came under one name.
@@ -227,7 +233,7 @@ def _fault(file: UPath, spec: VerticalSpec) -> str | None:
     try:
         for row in rows_of(file, spec):
             values, rows = row.values, rows + 1
-            if row.rule is None and names_item(values) and values.get("annotator_id"):
+            if row.rule is None and names_item(values) and annotator_of(values):
                 return None
             first = (
                 first

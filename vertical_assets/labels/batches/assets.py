@@ -19,7 +19,7 @@ from vertical_assets.store.io_managers import (
     watched_files,
 )
 
-VERSION = "1"
+VERSION = "2"
 
 
 def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -72,8 +72,9 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
     )
     def annotations(context: dg.AssetExecutionContext, dedup_corpus: Table, duplicates: Table):
         from vertical_assets.corpus.reading.sources import SourceError
-        from vertical_assets.labels.annotations import items_of, needed_columns, read_annotations
+        from vertical_assets.labels.annotations import read_annotations
         from vertical_assets.labels.batches.arrivals import batch_of
+        from vertical_assets.labels.items import items_of, needed_columns
         from vertical_assets.labels.simulation import simulate_annotations
         from vertical_assets.spec.labels import SIMULATED
         from vertical_assets.store.contracts import ANNOTATIONS, QUARANTINE
@@ -99,7 +100,16 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
         keys = context.instance.get_dynamic_partitions(str(partitions.name))
         version = version_of_batches(spec, keys, {batch: staged.version})
         context.log_event(observation(dg.AssetKey(key["batches"]), ALL_FILES, version))
-        people = good.group_by(["annotator_id", "annotator_kind"]).aggregate([([], "count_all")])
+        people = good.group_by(["annotator_id", "annotator_kind"]).aggregate(
+            [([], "count_all"), ("lead_time_s", "approximate_median")]
+        )
+        shown = {
+            "annotator_id": "annotator",
+            "annotator_kind": "kind",
+            "count_all": "annotations",
+            "lead_time_s_approximate_median": "median seconds",
+        }
+        people = people.select(list(shown)).rename_columns(list(shown.values()))
         yield stored(
             staged,
             key=key["annotations"],

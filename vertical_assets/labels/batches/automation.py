@@ -73,15 +73,19 @@ def notice(spec: VerticalSpec, instance: dg.DagsterInstance, *, tidy: bool = Tru
     return Noticed(found, tuple(sorted(ready - known)), tuple(sorted(gone)), tuple(sorted(keys)))
 
 
-def withdraw_batches(spec: VerticalSpec, gone: tuple[str, ...]) -> None:
-    """Takes what is stored of removed batches out of the store, and says so."""
+def withdraw_batches(
+    spec: VerticalSpec, instance: dg.DagsterInstance, gone: tuple[str, ...]
+) -> None:
+    """Takes what is stored of removed batches out of the store, and says so, once each time."""
     for key in gone:
+        _, event = made_from(spec, instance, key)
         for asset in PARTITIONED:
             withdraw(store_root(), store_root() / spec.name / asset / key)
         alert(
             "batch_removed",
             spec.name,
             f"the file of batch {key} was taken away: its labels no longer count",
+            key=f"batch_removed {spec.name} {key} {event}",
             batch=key,
         )
 
@@ -91,9 +95,9 @@ def register(spec: VerticalSpec, instance: dg.DagsterInstance, *, tidy: bool = T
     noticed = notice(spec, instance, tidy=tidy)
     name = f"{spec.name}_batches"
     instance.add_dynamic_partitions(name, noticed.new)
+    withdraw_batches(spec, instance, noticed.gone)  # while it is still known what is gone
     for key in noticed.gone:
         instance.delete_dynamic_partition(name, key)
-    withdraw_batches(spec, noticed.gone)
     for observation in observations(spec, instance, noticed):
         instance.report_runless_asset_event(observation)
     return noticed
@@ -177,7 +181,7 @@ def batch_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
             changes.append(batches_of(spec).build_add_request(list(noticed.new)))
         if noticed.gone:
             changes.append(batches_of(spec).build_delete_request(list(noticed.gone)))
-            withdraw_batches(spec, noticed.gone)
+            withdraw_batches(spec, context.instance, noticed.gone)
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=skipped if not requests else None,

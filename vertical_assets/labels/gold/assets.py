@@ -12,7 +12,7 @@ from vertical_assets.store.io_managers import (
     stored,
 )
 
-VERSION = "2"
+VERSION = "3"
 FEWEST_PER_CLASS = 10  # training items under which a class can hardly be learnt
 SHOWN = 40  # rows of a table on a page
 
@@ -91,19 +91,23 @@ def build_labeled_set(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         from collections import Counter
 
         from vertical_assets.labels.adjudication.decisions import standing
-        from vertical_assets.labels.adjudication.verdicts import COUNTED, batches_with, in_batches
+        from vertical_assets.labels.adjudication.verdicts import (
+            COUNTED,
+            batches_with,
+            counted_votes,
+        )
         from vertical_assets.labels.aggregation import aggregate
         from vertical_assets.labels.cards import dataset_card
         from vertical_assets.labels.gold.balance import balance, class_weights, rare
         from vertical_assets.labels.gold.labeled import label_items
         from vertical_assets.labels.splits import find_leakage
-        from vertical_assets.labels.votes import latest
         from vertical_assets.plots import bars
         from vertical_assets.store.contracts import LABELED
         from vertical_assets.store.tables import stage_table
 
-        counted = batches_with(batch_verdicts.read(), COUNTED)
-        said = latest(in_batches(annotations.read(), counted))
+        verdicts = batch_verdicts.read()
+        counted = batches_with(verdicts, COUNTED)
+        said = counted_votes(annotations.read(), verdicts)
         documents = dedup_corpus.read(["doc_id", "text", "meta", "cluster_id"])
         gold = label_items(aggregate(said, spec), standing(decisions.read()), documents, spec)
         labeled = gold.labeled

@@ -4,7 +4,7 @@ from typing import cast
 
 import dagster as dg
 
-from vertical_assets.labels.monthly.automation import months_of
+from vertical_assets.labels.monthly.automation import ANSWERS_DIGEST, months_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
 from vertical_assets.store.io_managers import (
@@ -16,7 +16,7 @@ from vertical_assets.store.io_managers import (
     watched_files,
 )
 
-VERSION = "1"
+VERSION = "2"
 FIGURES = ("alpha", "low", "high")  # metadata of a month, as the chart over months reads it
 
 
@@ -92,14 +92,22 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
         beside them as `answers*.csv` or `answers*.jsonl`, rows as those of annotations.
         """
         from vertical_assets.alerts import alert
-        from vertical_assets.labels.annotations import needed_columns
-        from vertical_assets.labels.monthly.review import ANSWERED, WAITING, export_review, review
+        from vertical_assets.labels.items import needed_columns
+        from vertical_assets.labels.monthly.review import (
+            ANSWERED,
+            WAITING,
+            answers_digest,
+            export_review,
+            review,
+            review_folder,
+        )
         from vertical_assets.labels.tasks.exports import ExportError
         from vertical_assets.plots import intervals
         from vertical_assets.store.tables import previous_version, stage_table
         from vertical_assets.store.task_contracts import MONTHLY_REVIEW
 
         month = context.partition_key
+        digest = answers_digest(review_folder(spec.name, month))
         earlier = previous_version(store_root().joinpath(*key, month))
         documents = dedup_corpus.read(list(dict.fromkeys([*needed_columns(spec), "text"])))
         found = review(
@@ -176,6 +184,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
                 "answered": answered,
                 "waiting": waiting,
                 "annotations_without_a_time": found.draw.undated,
+                **({ANSWERS_DIGEST: digest} if digest else {}),
                 **{n: v for n, v in zip(FIGURES, found.alpha, strict=True) if v is not None},
                 **({"files": ", ".join(map(str, files))} if files else {}),
                 "months": dg.MetadataValue.md(

@@ -14,10 +14,10 @@ from datetime import datetime
 import pyarrow as pa
 import xxhash
 
-from vertical_assets.labels.annotations import moment
+from vertical_assets.labels.statements import moment
+from vertical_assets.labels.votes import MACHINES
 
 Item = tuple[str, str | None]  # item_id, question
-MACHINES = ("rule", "model")  # kinds of annotators that no person cross-checks here
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,16 @@ import xxhash
 from upath import UPath
 
 from vertical_assets.corpus.reading.sources import drop_folder
+from vertical_assets.labels.aggregation import tolerance_of
 from vertical_assets.labels.agreement import alpha_of
-from vertical_assets.labels.annotations import items_of, read_annotations
-from vertical_assets.labels.monthly.draw import MACHINES, Draw, Item, draw
+from vertical_assets.labels.annotations import read_annotations
+from vertical_assets.labels.decisions import decide
+from vertical_assets.labels.files import is_finished
+from vertical_assets.labels.items import items_of
+from vertical_assets.labels.monthly.draw import Draw, Item, draw
 from vertical_assets.labels.targets import targets_of
 from vertical_assets.labels.tasks.exports import CSV_NAME, LINES_NAME, write_csv, write_lines
+from vertical_assets.labels.votes import MACHINES, by_people
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import QUARANTINE
 from vertical_assets.store.task_contracts import MONTHLY_REVIEW
@@ -84,14 +89,13 @@ def review(
     before = set() if earlier is None else set(_items(earlier))
     sample = draw(annotations, month, spec.annotation.review.share, spec.seed, before)
     used, refused = _accepted(answers, sample, month)
-    said_first = annotations.filter(
-        pa.array([kind not in MACHINES for kind in annotations["annotator_kind"].to_pylist()])
-    )
+    said_first = by_people(annotations)
     reviewers: dict[Item, list[str]] = defaultdict(list)
     for item, who in zip(_items(used), used["annotator_id"].to_pylist(), strict=True):
         reviewers[item].append(who)
     again = pa.array([item in reviewers for item in _items(said_first)], pa.bool_())
-    both = pa.concat_tables([said_first.filter(again), used])
+    # Batches that were read by an earlier version may lack a column.
+    both = pa.concat_tables([said_first.filter(again), used], promote_options="default")
     agree = _agreement(both, spec)
     items = [
         {
@@ -155,20 +159,23 @@ def review_folder(vertical: str, month: str) -> UPath:
 
 def answer_files(folder: UPath) -> list[UPath]:
     """A month's files of answers, sorted by name."""
-    return sorted(folder.glob(ANSWERS), key=str)
+    files = (file for file in folder.glob(ANSWERS) if file.is_file() and is_finished(file))
+    return sorted(files, key=str)
+
+
+def answers_digest(folder: UPath) -> str | None:
+    """Digest of the names and bytes of a month's answers; None where there are none."""
+    digest, files = xxhash.xxh3_128(), answer_files(folder)
+    for file in files:
+        digest.update(f"{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest() if files else None
 
 
 def review_fingerprints(vertical: str) -> dict[str, str | None]:
-    """month -> digest of the names and bytes of its answers, None where there are none."""
+    """month -> `answers_digest`."""
     folder = drop_folder(vertical) / FOLDER
-    found: dict[str, str | None] = {}
     months = (each for each in folder.glob("*") if MONTH.fullmatch(each.name))
-    for month in sorted(months, key=str):
-        digest, files = xxhash.xxh3_128(), answer_files(month)
-        for file in files:
-            digest.update(f"{file.name}\0".encode() + file.read_bytes())
-        found[month.name] = digest.hexdigest() if files else None
-    return found
+    return {month.name: answers_digest(month) for month in sorted(months, key=str)}
 
 
 def _answers(
@@ -187,11 +194,15 @@ def _accepted(
     """Answers that count, and rows of QUARANTINE about those that don't."""
     drawn = {each.item: each.annotators for each in sample.drawn}
     keep, refused = [], []
-    columns = (answers[name].to_pylist() for name in ("annotator_id", "batch"))
-    for item, who, batch in zip(_items(answers), *columns, strict=True):
-        reason = None
+    columns = (answers[name].to_pylist() for name in ("annotator_id", "annotator_kind", "batch"))
+    for item, who, kind, batch in zip(_items(answers), *columns, strict=True):
+        reason, field = None, "annotator_id"
         if item not in drawn:
-            rule, reason = "not_drawn", f"the item is not in the review of {month}"
+            rule, field = "not_drawn", "item_id"
+            reason = f"the item is not in the review of {month}"
+        elif kind in MACHINES:
+            rule, field = "no_person", "annotator_kind"
+            reason = f"{who} is a {kind}; a review is a person's"
         elif who in drawn[item]:
             rule = "same_annotator"
             reason = f"{who} annotated this item before; a review is another person's"
@@ -204,7 +215,7 @@ def _accepted(
                     "source": batch,
                     "origin": batch,
                     "rule": rule,
-                    "field": "item_id" if rule == "not_drawn" else "annotator_id",
+                    "field": field,
                     "value": json.dumps(said, ensure_ascii=False)[:200],
                     "reason": reason,
                 }
@@ -213,14 +224,17 @@ def _accepted(
 
 
 def _agreement(annotations: pa.Table, spec: VerticalSpec) -> dict[Item, bool]:
-    """Whether everybody said the same of an item; of numbers, within `task.tolerance`."""
+    """Whether everybody said the same of an item; of numbers, all near the median."""
     said: dict[Item, list[Any]] = defaultdict(list)
     targets = targets_of(annotations, spec.task.kind)
     for item, target in zip(_items(annotations), targets, strict=True):
         said[item].append(target)
     if spec.task.kind == "regression":
-        near = spec.task.tolerance or 0.0
-        return {item: max(each) - min(each) <= near for item, each in said.items()}
+        near = tolerance_of(targets, spec)
+        return {
+            item: decide(each, "regression", (), near).confidence == 1.0
+            for item, each in said.items()
+        }
     return {item: len(set(each)) == 1 for item, each in said.items()}
 
 

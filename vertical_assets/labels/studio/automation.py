@@ -13,7 +13,7 @@ from vertical_assets.store import Table
 
 if TYPE_CHECKING:
     from vertical_assets.labels.studio.client import LabelStudio
-    from vertical_assets.labels.studio.sync import Desk
+    from vertical_assets.labels.studio.sync import Desk, Pushed
 
 MINUTE = 60
 DEFAULT_URL = "http://127.0.0.1:8080"  # of `make label-studio`
@@ -112,7 +112,10 @@ def in_step(spec: VerticalSpec, server: "LabelStudio", pushed: dict[str, str]) -
             rows = table.read().to_pylist()
             if rows or name in pushed:
                 done = push(server, spec, desk, rows)
-                yield f"{done.added} tasks pushed to {desk.title!r}, {done.there} were there"
+                yield (
+                    f"{done.added} tasks pushed to {desk.title!r}, {done.there} were there"
+                    f"{_unasked(done)}"
+                )
                 pushed[name] = table.version
         if name in pushed:
             came = pull(server, spec, desk)
@@ -135,8 +138,13 @@ def push_all(spec: VerticalSpec, server: "LabelStudio") -> Iterator[str]:
         done = push(server, spec, desk, table.read().to_pylist() if table else [])
         yield (
             f"{desk.title} (project {done.project}): {done.added} tasks added, {done.there} were "
-            f"there{'' if table else f'; materialize {name} to have more'}"
+            f"there{_unasked(done)}{'' if table else f'; materialize {name} to have more'}"
         )
+
+
+def _unasked(done: "Pushed") -> str:
+    """Of question answering: what files ask, in which people write question and answer."""
+    return f", {done.unasked} have no question and are in the files alone" if done.unasked else ""
 
 
 def pull_all(spec: VerticalSpec, server: "LabelStudio") -> Iterator[str]:

@@ -22,10 +22,11 @@ BUSY = (429, 500, 502, 503, 504)  # answers after which a request is put again
 TASKS_PER_PAGE, TASKS_PER_IMPORT = 200, 200
 SETTLING = timedelta(minutes=1)  # how long a transaction may take to become visible
 SERVER_DOWN, WRONG_TOKEN, MISSING, REFUSED = "server_down", "wrong_token", "missing", "refused"
+EDITED = "edited"  # not the server's fault: a pulled file that can't be read any more
 
 
 class StudioError(Exception):
-    """What keeps the server from serving; `kind` is server_down, wrong_token, missing or refused.
+    """What keeps us out of step; `kind` is server_down, wrong_token, missing, refused or edited.
 
     The message says what to do.
     """

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vertical_assets.labels.targets import COLUMN
+from vertical_assets.labels.votes import ANNOTATOR_KINDS
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.spec.labels import Label
 
@@ -31,9 +32,15 @@ def json_schema(spec: VerticalSpec) -> dict[str, Any]:
         "item_id": {"type": "string", "description": "The document's doc_id."},
         "source": {"type": "string", "description": "With `id`, instead of `item_id`."},
         "id": {"type": ["string", "integer"], "description": "As the source has it."},
-        "annotator_id": {"type": "string", "minLength": 1, "description": "Who says it."},
-        "annotator_kind": {"enum": ["human", "rule", "model", "simulated"]},
+        "annotator_id": {
+            "type": ["string", "integer"],
+            "minLength": 1,
+            "description": "Who says it.",
+        },
+        "annotator_kind": {"enum": list(ANNOTATOR_KINDS)},
+        "task": {"const": task.name, "description": "Rows of other tasks are set aside."},
         "created_at": {"type": ["string", "null"], "format": "date-time"},
+        "lead_time_s": {"type": ["number", "null"], "minimum": 0, "description": "Seconds."},
         **_target(spec),
     }
     required = ["annotator_id"]

@@ -18,12 +18,19 @@ import orjson
 from upath import UPath
 
 from vertical_assets.corpus.reading.sources import drop_folder
-from vertical_assets.labels.studio.client import MISSING, TASKS_PER_IMPORT, LabelStudio, StudioError
+from vertical_assets.labels.studio.client import (
+    EDITED,
+    MISSING,
+    TASKS_PER_IMPORT,
+    LabelStudio,
+    StudioError,
+)
 from vertical_assets.labels.studio.guideline import as_html, guideline
 from vertical_assets.labels.studio.interface import labeling_config
 from vertical_assets.labels.studio.results import REASON, rows_of_task
-from vertical_assets.labels.tasks.exports import studio_task
+from vertical_assets.labels.tasks.exports import askable, studio_task
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.spec.studio import DECIDES
 from vertical_assets.spec.studio import LabelStudio as Policy
 from vertical_assets.store.atomic import locked, replace
 
@@ -52,11 +59,14 @@ class Desk:
 
 @dataclass(frozen=True)
 class Pushed:
-    """How many tasks were added, and how many were there before."""
+    """How many tasks were added, how many were there before, and how many have no question, so that
+    the server can't put them.
+    """
 
     project: int
     added: int
     there: int
+    unasked: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,7 @@ def labelling_desk(spec: VerticalSpec) -> Desk:
 def adjudication_desk(spec: VerticalSpec) -> Desk:
     """Where a person decides on disputed items."""
     policy = _policy(spec)
-    title = policy.adjudication or f"{policy.project or spec.name} adjudication"
+    title = policy.adjudication or f"{policy.project or spec.name}{DECIDES}"
     return Desk(title, 1, 1.0, "adjudication/decisions-label_studio", 1, decides=True)
 
 
@@ -116,15 +126,25 @@ def push(
     Raises:
         StudioError: some tasks may be there; push again.
     """
+    rows = list(rows)
+    asked = [row for row in rows if askable(row, spec.task.kind)]
+    wanted = {_key(row): row for row in asked}
     config = labeling_config(spec, adjudication=desk.decides)
     instruction = as_html(guideline(spec))
-    project = server.save_project(desk.title, config, instruction, desk.annotators, desk.overlap)
-    known = set() if project.created else {_key(data) for data in server.data_of(project.number)}
-    wanted = {_key(row): row for row in rows}
-    new = [_task(row, spec, desk) for key, row in wanted.items() if key not in known]
-    for at in range(0, len(new), TASKS_PER_IMPORT):
-        server.add_tasks(project.number, new[at : at + TASKS_PER_IMPORT])
-    return Pushed(project.number, len(new), len(wanted) - len(new))
+    folder = drop_folder(spec.name) / STATE
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):  # two that push at once would both find that a task is not there
+        project = server.save_project(
+            desk.title, config, instruction, desk.annotators, desk.overlap
+        )
+        there = (
+            set() if project.created else {_key(data) for data in server.data_of(project.number)}
+        )
+        new = [_task(row, spec, desk) for key, row in wanted.items() if key not in there]
+        for at in range(0, len(new), TASKS_PER_IMPORT):
+            server.add_tasks(project.number, new[at : at + TASKS_PER_IMPORT])
+    unasked = len(rows) - len(asked)
+    return Pushed(project.number, len(new), len(wanted) - len(new), unasked)
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -188,7 +208,8 @@ def _take(
     if not tasks:
         return Pulled()
     users = server.users()
-    files = {file: _rows(file) for file in sorted(stem.parent.glob(f"{stem.name}-*.jsonl"))}
+    numbers = {file: _number(file, stem) for file in stem.parent.glob(f"{stem.name}-*.jsonl")}
+    files = {file: _rows(file) for file, number in sorted(numbers.items()) if number is not None}
     home = {row["label_studio"]["task"]: file for file, rows in files.items() for row in rows}
     fresh: list[list[dict[str, Any]]] = []
     changed: set[UPath] = set()
@@ -212,8 +233,8 @@ def _take(
             file.unlink()
     if len(fresh) < max(1, least):
         return Pulled(changed=tuple(sorted(changed)), skipped=skipped, waiting=len(fresh))
-    numbers = [int(file.stem.rpartition("-")[2]) for file in files]
-    new = stem.with_name(f"{stem.name}-{max(numbers, default=0) + 1}.jsonl")
+    latest = max((number or 0 for number in numbers.values()), default=0)
+    new = stem.with_name(f"{stem.name}-{latest + 1}.jsonl")
     rows = [row for said in fresh for row in said]
     replace(new, _lines(rows))
     return Pulled(new, len(fresh), len(rows), tuple(sorted(changed)), skipped)
@@ -242,8 +263,31 @@ def _decision(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _number(file: UPath, stem: UPath) -> int | None:
+    """A batch's number; None of a file that somebody else put beside ours, e.g. a copy."""
+    number = file.stem.removeprefix(f"{stem.name}-")
+    return int(number) if number.isascii() and number.isdigit() else None
+
+
 def _rows(file: UPath) -> list[dict[str, Any]]:
-    return [orjson.loads(line) for line in file.read_bytes().splitlines()]
+    """Rows of one of our files.
+
+    Raises:
+        StudioError: somebody edited it, so that it can't be read.
+    """
+    rows = []
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        try:
+            row = orjson.loads(line)
+            row["label_studio"]["task"]
+        except (orjson.JSONDecodeError, TypeError, KeyError) as error:
+            raise StudioError(
+                EDITED,
+                f"{file}, line {number} is not as it was pulled ({error}); mend it, or take it "
+                f"and the folder {STATE} away: all is pulled anew then",
+            ) from error
+        rows.append(row)
+    return rows
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:

@@ -8,6 +8,7 @@ The last line about a digest counts, and about that digest only.
 """
 
 import json
+from codecs import BOM_UTF8
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -73,7 +74,7 @@ class Approvals:
 def read_approvals(file: UPath) -> Approvals:
     """The file's lines; nothing where there is none. A broken line approves nothing."""
     try:
-        lines = file.read_text("utf-8").splitlines()
+        lines = file.read_bytes().removeprefix(BOM_UTF8).splitlines()
     except FileNotFoundError:
         return Approvals()
     said, rejected = list[Approval](), list[dict[str, Any]]()

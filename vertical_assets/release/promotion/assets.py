@@ -1,6 +1,7 @@
 """The asset release: the decision about a model, and the files that people approve it by."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -14,7 +15,10 @@ from vertical_assets.store.io_managers import (
     watched_files,
 )
 
-VERSION = "1"
+if TYPE_CHECKING:
+    from vertical_assets.release.promotion.promote import Promoted
+
+VERSION = "2"
 MODELS = ("quantized_artifact", "finetuned_ckpt")
 TABLES = (
     "predictions",
@@ -23,6 +27,7 @@ TABLES = (
     "robustness_report",
     "slices",
     "agreement_report",
+    "batch_verdicts",
     "labeled_set",
 )
 MADE_FROM = "dagster/input_data_version/"  # tags of a materialization
@@ -104,6 +109,7 @@ def build_assets(
         robustness_report: Table,
         slices: Table,
         agreement_report: Table,
+        batch_verdicts: Table,
         labeled_set: Table,
     ):
         """Whether the model takes the champion's place, and why (SPEC O3): all gates are read again
@@ -136,6 +142,7 @@ def build_assets(
             "robustness_report": robustness_report.version,
             "slices": slices.version,
             "agreement_report": agreement_report.version,
+            "batch_verdicts": batch_verdicts.version,
             "labeled_set": labeled_set.version,
         }
         judged_by = Stored(
@@ -148,6 +155,7 @@ def build_assets(
             robustness_report.read(),
             slices.read(),
             agreement_report.read(),
+            batch_verdicts.read(),
             labeled_set.read(),
         )
         failures = recorded_failures(context.instance, blocking)
@@ -157,6 +165,7 @@ def build_assets(
         ]
         said = read_approvals(drop_folder(spec.name) / FILE) if by_people else Approvals()
         found = promote(store_root(), judged_by, baselines.read(), more, said, spec)
+        tell(found, spec)
         decision, gates = found.decision, {v.gate.gate: v.gate for v in found.decision.verdicts}
         problem = None
         try:
@@ -224,6 +233,23 @@ def build_assets(
             )
         )
     return assets
+
+
+def tell(found: "Promoted", spec: VerticalSpec) -> None:
+    """Alerts of what became of a candidate: of every change of the channels once."""
+    from vertical_assets.alerts import alert
+
+    release = found.decision.release
+    changes = [change for change in found.channels.history if change["release"] == release]
+    for change in changes[-1:]:  # none where the champion of before is refused, and stays
+        alert(
+            f"release_{change['channel']}",
+            spec.name,
+            f"release {release[:8]} is {change['channel']}: {change['reason']}",
+            key=f"release {spec.name} {release} {change['channel']} {change['at']}",
+            release=release,
+            was=change["was"],
+        )
 
 
 def made_from(

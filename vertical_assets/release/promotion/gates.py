@@ -15,19 +15,14 @@ import pyarrow as pa
 from vertical_assets.evaluation import metrics
 from vertical_assets.evaluation.errors import slices
 from vertical_assets.evaluation.robustness import report as robustness
+from vertical_assets.labels.adjudication.verdicts import gate_of
 from vertical_assets.labels.splits import find_leakage
 from vertical_assets.release import artifacts
 from vertical_assets.release.promotion.frozen import frozen_test, leaked, trained_on
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.gates import Gate
 
-ALPHA, LEAKAGE, SAME, IN_STEP, RECORDED = (
-    "alpha",
-    "no_leakage",
-    "same_model",
-    "in_step",
-    "recorded",
-)
+LEAKAGE, SAME, IN_STEP, RECORDED = "no_leakage", "same_model", "in_step", "recorded"
 
 
 @dataclass(frozen=True)
@@ -46,8 +41,9 @@ class Stored:
         artifact: directory of `quantized_artifact`.
         artifact_manifest, model_manifest: of `quantized_artifact` and `finetuned_ckpt`.
         versions: asset -> current data version, of everything below.
-        predictions, evaluation, robustness, slices, agreement, labeled: tables of `predictions`,
-            `eval_report`, `robustness_report`, `slices`, `agreement_report`, `labeled_set`.
+        predictions, evaluation, robustness, slices, agreement, verdicts, labeled: tables of
+            `predictions`, `eval_report`, `robustness_report`, `slices`, `agreement_report`,
+            `batch_verdicts`, `labeled_set`.
     """
 
     artifact: Path
@@ -59,6 +55,7 @@ class Stored:
     robustness: pa.Table
     slices: pa.Table
     agreement: pa.Table
+    verdicts: pa.Table
     labeled: pa.Table
 
 
@@ -71,7 +68,7 @@ def verdicts_of(stored: Stored, spec: VerticalSpec) -> list[Verdict]:
     """
     labeled = stored.labeled
     found = {
-        "agreement_report": [alpha_gate(stored.agreement, spec)],
+        "agreement_report": [gate_of(stored.agreement, stored.verdicts, spec)],
         "labeled_set": [leakage_gate(labeled, spec)],
         "quantized_artifact": [
             same_model(stored),
@@ -91,26 +88,6 @@ def as_set(gate: Gate, spec: VerticalSpec) -> Gate:
     if gate.gate in spec.promote.waived:
         return replace(gate, blocking=False, why=f"{gate.why}; waived by promote.waived")
     return replace(gate, blocking=gate.blocking or gate.gate in spec.promote.gates)
-
-
-def alpha_gate(agreement: pa.Table, spec: VerticalSpec) -> Gate:
-    """Krippendorff's alpha of all labels reaches `agreement.alpha` (SPEC D8).
-
-    Args:
-        agreement: AGREEMENT.
-        spec: section `agreement`.
-    """
-    bar = spec.agreement.alpha
-    values = [
-        row["value"]
-        for row in agreement.to_pylist()
-        if (row["scope"], row["statistic"]) == ("overall", ALPHA) and row["value"] is not None
-    ]
-    if not values:
-        return Gate(ALPHA, False, True, None, bar, "no overall alpha is stored; measure it anew")
-    value = float(values[0])
-    why = f"Krippendorff's alpha of the labels {value:.4f}, the bar is {bar}"
-    return Gate(ALPHA, value >= bar, True, value, bar, why)
 
 
 def leakage_gate(labeled: pa.Table, spec: VerticalSpec) -> Gate:

@@ -14,7 +14,7 @@ from vertical_assets.labels.adjudication.decisions import (
     read_decisions,
     standing,
 )
-from vertical_assets.labels.annotations import Items, items_of
+from vertical_assets.labels.items import Items, items_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import DUPLICATES
 from vertical_assets_tests.conftest import tiny
@@ -79,6 +79,7 @@ def test_a_decision_says_what_who_when_and_why(folder: Path) -> None:
         ({"label": "happy"}, "unknown_label"),
         ({"label": None}, "unknown_label"),
         ({"id": "77"}, "unknown_item"),
+        ({"task": "blood test"}, "other_task"),
     ],
 )
 def test_a_row_without_name_time_reason_or_label_is_set_aside(
@@ -116,3 +117,10 @@ def test_spreadsheets_are_read_too_and_every_change_is_seen(folder: Path) -> Non
     assert decision_fingerprint(SPEC) == before
     read(folder, [GOOD], "decisions_bob.jsonl")
     assert decision_fingerprint(SPEC) != before
+
+
+def test_an_editors_backup_decides_nothing(folder: Path) -> None:
+    """It is read after the file, and would win where both were written in the same second."""
+    read(folder, [{**GOOD, "label": "negative"}], "decisions.jsonl~")
+    found = read(folder, [GOOD])
+    assert found.decisions["label"].to_pylist() == ["positive"]

@@ -12,7 +12,7 @@ import pytest
 from vertical_assets.labels.agreement import (
     agreement_report,
     alpha_of,
-    alpha_over_batches,
+    batches_of,
     by_labels,
     pair_heat_map,
     pictures,
@@ -167,23 +167,9 @@ def with_batches(rows: Sequence[tuple[str, str, str, str, str | None]]) -> pa.Ta
 
 
 def test_batches_in_the_order_in_which_they_began() -> None:
-    days = {"zebra": "2026-01-01", "apple": "2026-02-01", "bad": "2026-03-01"}
-    rows = [
-        (f"{batch} {item}", who, "ab"[(item + (batch == "bad" and who == BOB)) % 2], batch, day)
-        for batch, day in days.items()
-        for item in range(6)
-        for who in (ANN, BOB)
-    ]
-    spec = spec_of("ab")
-    report = agreement_report(with_batches(rows), spec)
-    course = alpha_over_batches(report)
-    assert course.batches == ["zebra", "apple", "bad"]
-    assert course.alpha[:2].tolist() == [1.0, 1.0]
-    assert course.alpha[2] < -0.5
-    assert (course.low <= course.alpha).all()
-    assert (course.alpha <= course.high).all()
-    of_bad = with_batches([row for row in rows if row[3] == "bad"])
-    assert alpha_of(of_bad, spec) == (course.alpha[2], course.low[2], course.high[2])
+    days = {"zebra": "2026-01-01", "apple": "2026-02-01", "bad": None, "worse": None}
+    rows = [("1", who, "a", batch, day) for who in (ANN, BOB) for batch, day in days.items()]
+    assert batches_of(with_batches(rows)) == ["bad", "worse", "zebra", "apple"]
 
 
 def test_what_somebody_says_later_of_an_item_replaces_what_they_said_before() -> None:
@@ -198,8 +184,6 @@ def test_what_somebody_says_later_of_an_item_replaces_what_they_said_before() ->
     again = [("2", ANN, "a", "second", "2026-02-01"), ("1", BOB, "b", "second", None)]
     report = agreement_report(pa.concat_tables([with_batches(again), once]), spec_of("ab"))
     assert value(report, "overall", "all", "percent") == pytest.approx(0.5)
-    assert value(report, "batch", "first", "percent") == 1.0
-    assert value(report, "batch", "second") is None
 
 
 def test_the_report_names_every_class_and_pair() -> None:
@@ -207,7 +191,6 @@ def test_the_report_names_every_class_and_pair() -> None:
     report = agreement_report(said(rows), spec_of(["a", "b", "never used"])).to_pylist()
     assert {(r["scope"], r["name"]) for r in report} == {
         ("overall", "all"),
-        ("batch", "b"),
         ("class", "a"),
         ("class", "b"),
         ("pair", "x | y"),

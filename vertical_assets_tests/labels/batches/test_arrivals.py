@@ -116,7 +116,9 @@ def test_a_malformed_file_is_set_aside_with_the_reason_and_an_alert(
     found = arrivals(SPEC, later())
     assert [batch.key for batch in found.batches] == ["good"]
     (malformed,) = found.malformed
-    moved = Path(set_aside(malformed, SPEC).path)
+    target = set_aside(malformed, SPEC)
+    assert target is not None
+    moved = Path(target.path)
     assert moved.parent == folder / REJECTED
     assert moved.read_bytes() == content
     reason = moved.with_name(moved.name + REASON).read_text()
@@ -128,6 +130,19 @@ def test_a_malformed_file_is_set_aside_with_the_reason_and_an_alert(
     after = arrivals(SPEC, later())
     assert after.malformed == ()
     assert [batch.key for batch in after.batches] == ["good"]
+
+
+def test_a_file_that_was_mended_or_taken_away_meanwhile_is_not_set_aside(folder: Path) -> None:
+    file = folder / "batch.jsonl"
+    file.write_text("{no\n")
+    (malformed,) = arrivals(SPEC, later()).malformed
+    file.write_text(LINE)
+    assert set_aside(malformed, SPEC) is None
+    assert file.read_text() == LINE
+    file.unlink()
+    assert set_aside(malformed, SPEC) is None
+    assert not (folder / REJECTED).exists()
+    assert alerts() == []
 
 
 def test_files_of_one_name_are_one_batch(folder: Path) -> None:

@@ -24,7 +24,7 @@ from vertical_assets.store.io_managers import DATA_VERSION_TAG, StoreIOManager
 from vertical_assets.store.tables import stage_table
 from vertical_assets.store.versions import commit, current
 from vertical_assets.vertical import build_definitions
-from vertical_assets_tests.conftest import tiny_generation
+from vertical_assets_tests.conftest import tiny, tiny_generation
 from vertical_assets_tests.labels.tasks.items import documents, spec_of
 
 MONTH = "2024-03"
@@ -39,8 +39,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def put(spec: VerticalSpec, count: int = 60) -> None:
-    """Anna and Ben labelled 30 documents each in March."""
+def put(spec: VerticalSpec, count: int = 60, *, values: bool = False) -> None:
+    """Anna and Ben labelled 30 documents each in March; as numbers, with 50."""
     found = documents(count)
     said = pa.Table.from_pylist(
         [
@@ -49,7 +49,7 @@ def put(spec: VerticalSpec, count: int = 60) -> None:
                 "task": "sentiment",
                 "annotator_id": "anna" if row < count // 2 else "ben",
                 "annotator_kind": "human",
-                "label": LABELS[row % 2],
+                **({"value": 50.0} if values else {"label": LABELS[row % 2]}),
                 "batch": "march",
                 "created_at": f"{MONTH}-{row % 28 + 1:02}T10:00:00Z",
             }
@@ -184,6 +184,28 @@ def test_answers_that_do_not_count_are_set_aside_with_the_reason(place: Path) ->
         assert words in shown
 
 
+def test_a_models_answers_are_no_review_and_near_numbers_agree(place: Path) -> None:
+    task = {"name": "price", "kind": "regression", "range": [0, 100]}
+    spec = VerticalSpec(**tiny(task=task, annotation={}))
+    put(spec, values=True)
+    with dg.DagsterInstance.ephemeral() as instance:
+        materialize(spec, instance)
+        items = [row["item_id"] for row in tasks(place)][:3]
+        given = zip(items, (55.0, 90.0, 50.0), ("human", "human", "model"), strict=True)
+        answer(
+            place,
+            [
+                {"item_id": item, "annotator_id": "cleo", "annotator_kind": kind, "value": value}
+                for item, value, kind in given
+            ],
+        )
+        _, checks = materialize(spec, instance)
+    assert "no_person" in str(checks["answers_read"].metadata["rejected"].value)
+    agrees = {row["item_id"]: row["agrees"] for row in table(spec)}
+    # 55 is within a tenth of the range of the median 52.5, 90 is not within it of 70.
+    assert [agrees[item] for item in items] == [True, False, None]
+
+
 def test_months_make_a_chart(place: Path) -> None:
     spec = spec_of()
     put(spec)
@@ -258,12 +280,23 @@ def test_answers_of_a_drawn_month_ask_for_a_run_of_it(place: Path) -> None:
         folder.mkdir(parents=True)
         answer(place, [{"item_id": "d000"}])
         assert asked() == []  # nobody asked for answers
+        (folder / "answers.jsonl").unlink()
         materialize(spec, instance)
+        assert asked() == []
+        answer(place, [{"item_id": "d000"}])
         ((month, first),) = asked()
         assert month == MONTH
         assert asked() == [(MONTH, first)]  # the same run to Dagster, by its key
+        materialize(spec, instance)
+        assert asked() == []
         answer(place, [{"item_id": "d001"}])
-        assert asked() not in ([], [(MONTH, first)])
+        ((_, second),) = asked()
+        materialize(spec, instance)
+        answer(place, [{"item_id": "d000"}])  # what was read before the last time
+        ((_, third),) = asked()
+        assert len({first, second, third}) == 3
+        (folder / "answers.jsonl~").write_text("a backup of an editor")
+        assert asked() == [(MONTH, third)]
 
 
 def repository_of(spec: VerticalSpec) -> dg.RepositoryDefinition:

@@ -2,8 +2,6 @@
 
 import json
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +18,14 @@ from upath import UPath
 from vertical_assets.alerts import alerts
 from vertical_assets.labels.adjudication.decisions import read_decisions
 from vertical_assets.labels.agreement import agreement_report
-from vertical_assets.labels.annotations import items_of, needed_columns, read_annotations
+from vertical_assets.labels.annotations import read_annotations
 from vertical_assets.labels.batches.arrivals import SETTLED_SECONDS, arrivals
-from vertical_assets.labels.studio.automation import LabelStudioServer, label_studio_sensor
+from vertical_assets.labels.items import items_of, needed_columns
+from vertical_assets.labels.studio.automation import (
+    LabelStudioServer,
+    label_studio_sensor,
+    pull_all,
+)
 from vertical_assets.labels.studio.client import LabelStudio, StudioError
 from vertical_assets.labels.studio.guideline import as_html, guideline
 from vertical_assets.labels.studio.interface import labeling_config
@@ -43,7 +46,7 @@ from vertical_assets_tests.conftest import Project, tiny
 from vertical_assets_tests.labels.studio.conftest import OWNER_TOKEN, Server
 from vertical_assets_tests.labels.tasks.items import documents, spec_of
 
-TASKS, LABELLED = 200, 20
+TASKS, LABELLED = 200, 10
 PEOPLE = ("ann@example.com", "bob@example.com", "cy@example.com")
 STUDIO = {"project": "reviews of shops", "annotators": 3, "batch": 10}
 
@@ -218,17 +221,51 @@ def test_a_pull_killed_before_the_cursor_moved_takes_nothing_twice(work: Work) -
     assert cursor.exists()
 
 
+def test_files_that_somebody_copied_or_edited_are_told(work: Work) -> None:
+    pull(work.server.owner(), spec(), labelling_desk(spec()), least=1)
+    batch = max((work.folder / "annotations").iterdir())
+    (cursor,) = (work.folder / "label_studio").glob("*.json")
+    whole = batch.read_bytes()
+    copy = batch.with_name(f"{batch.stem}-copy.jsonl")
+    copy.write_bytes(b"no batch of ours\n")
+    cursor.unlink()
+    assert work.pull() == Pulled()
+    copy.unlink()
+    batch.write_bytes(whole + b"{half a row\n")
+    cursor.unlink()
+    with pytest.raises(StudioError, match=r"line \d+ is not as it was pulled.*mend it") as raised:
+        work.pull()
+    assert raised.value.kind == "edited"
+    assert not cursor.exists()  # nothing is passed over
+    batch.write_bytes(whole)
+    assert work.pull() == Pulled()
+
+
 def test_skipped_and_withdrawn_annotations_are_counted_and_leave_the_batch(work: Work) -> None:
     pull(work.server.owner(), spec(), labelling_desk(spec()), least=1)
     batch = max((work.folder / "annotations").iterdir())
     gone = next(r for r in work.rows(UPath(batch)) if r["annotator_id"] == PEOPLE[0])
     ann = work.people[PEOPLE[0]]
     ann._answer("DELETE", f"/api/annotations/{gone['label_studio']['annotation']}/")
+    assert work.pull().changed == (UPath(batch),)
+    assert sorted(r["annotator_id"] for r in work.rows(UPath(batch))) == list(PEOPLE[1:])
     path = f"/api/tasks/{gone['label_studio']['task']}/annotations/?was_cancelled=1"
     ann._json("POST", path, json={"result": [], "was_cancelled": True})
     pulled = work.pull()
-    assert (pulled.changed, pulled.skipped) == ((UPath(batch),), 1)
+    assert (pulled.changed, pulled.skipped) == ((), 1)
     assert sorted(r["annotator_id"] for r in work.rows(UPath(batch))) == list(PEOPLE[1:])
+
+
+def test_questions_that_nobody_asked_are_not_pushed(work: Work) -> None:
+    """The server refuses all tasks of a request where one lacks what the interface shows."""
+    asks = spec_of("question_answering", annotation={"label_studio": {"project": "questions"}})
+    rows = [{**row, "predictions": "[]"} for row in tasks_of(work.texts.slice(0, 2)).to_pylist()]
+    rows[1]["question"] = "What is praised?"
+    owner = work.server.owner()
+    pushed = push(owner, asks, labelling_desk(asks), rows)
+    assert (pushed.added, pushed.there, pushed.unasked) == (1, 0, 1)
+    (task,) = owner._tasks(pushed.project, [], {})
+    assert task["data"]["question"] == "What is praised?"
 
 
 def test_a_person_decides_on_disputed_items_with_a_reason(work: Work) -> None:
@@ -341,22 +378,18 @@ def test_the_sensor_alerts_keeps_its_cursor_and_goes_on_when_the_server_is_back(
     assert len(list((tmp_path / "tiny" / "annotations").iterdir())) == 1
 
 
-def test_the_command_line_pushes_and_pulls(server: Server, project: Project) -> None:
-    project.vertical(tiny(annotation={"label_studio": {"project": "by command"}}))
-    environment = {
-        **project.environment,
-        "LABEL_STUDIO_URL": server.url,
-        "LABEL_STUDIO_TOKEN": OWNER_TOKEN,
-    }
-
-    def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "vertical_assets", "label-studio", *arguments]
-        done = subprocess.run(
-            command, cwd=project.root, env=environment, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        return " ".join(done.stdout.split())
-
-    said = run("push", "tiny")
+def test_the_command_line_pushes_what_is_to_do(
+    server: Server, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tiny(annotation={"label_studio": {"project": "by command"}})
+    project.vertical(mine)
+    monkeypatch.setenv("LABEL_STUDIO_URL", server.url)
+    monkeypatch.setenv("LABEL_STUDIO_TOKEN", OWNER_TOKEN)
+    done = project.command("label-studio", "push", "tiny")
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
     assert "0 tasks added, 0 were there; materialize labeling_tasks to have more" in said
-    assert "by command adjudication: 0 annotations of 0 items" in run("pull", "tiny")
+    monkeypatch.setenv("VERTICAL_DATA", str(project.root / "data"))
+    (labels, decisions) = pull_all(VerticalSpec(**mine), server.owner())
+    assert "by command: 0 annotations of 0 items" in labels
+    assert "by command adjudication: 0 annotations of 0 items" in decisions

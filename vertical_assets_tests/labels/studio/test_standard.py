@@ -183,6 +183,13 @@ def test_pulled_batches_must_be_read() -> None:
         VerticalSpec(**tiny(annotation={"path": "labels/*", "label_studio": {}}))
 
 
+def test_titles_that_the_server_would_refuse_are_refused_when_the_file_is_read() -> None:
+    with pytest.raises(ValidationError, match="shorten 'project' or set 'adjudication'"):
+        VerticalSpec(**tiny(annotation={"label_studio": {"project": "p" * 40}}))
+    titled = {"project": "p" * 50, "adjudication": "disputed"}
+    VerticalSpec(**tiny(annotation={"label_studio": titled}))
+
+
 def test_the_asset_shows_the_guideline_and_gives_people_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

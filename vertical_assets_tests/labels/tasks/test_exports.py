@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from vertical_assets.labels.annotations import items_of, read_annotations
+from vertical_assets.labels.annotations import read_annotations
+from vertical_assets.labels.items import items_of
 from vertical_assets.labels.tasks.exports import (
     CSV_NAME,
     LINES_NAME,

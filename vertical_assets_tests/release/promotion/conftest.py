@@ -46,6 +46,7 @@ def stored_of(project: Project) -> Stored:
         "robustness": "robustness_report",
         "slices": "slices",
         "agreement": "agreement_report",
+        "verdicts": "batch_verdicts",
         "labeled": "labeled_set",
     }
     tables = {field: Table((UPath(project.current(name)),)) for field, name in names.items()}

@@ -62,6 +62,19 @@ def test_a_broken_line_approves_nothing_and_is_named(
     assert read.rejected[0]["reason"].startswith(reason)
 
 
+def test_editors_of_all_systems_may_write_the_file(tmp_path: Path) -> None:
+    """One puts a mark before the first line, another writes a name in an older encoding."""
+    line = {"release": FIRST, "verdict": "approved", "by": "Ada", "reason": "sound"}
+    said = json.dumps(line | {"at": "2024-05-01T10:00:00Z"})
+    file = UPath(tmp_path / FILE)
+    file.write_bytes(b"\xef\xbb\xbf" + said.encode() + b"\r\n")
+    assert [each.by for each in read_approvals(file).said] == ["Ada"]
+    file.write_bytes(said.replace("Ada", "王芳").encode("gb18030") + b"\n" + said.encode())
+    read = read_approvals(file)
+    assert [each.by for each in read.said] == ["Ada"]
+    assert [each["line"] for each in read.rejected] == [1]
+
+
 def test_a_line_is_added_behind_one_that_was_written_by_hand(tmp_path: Path) -> None:
     file = UPath(tmp_path / FILE)
     by_hand = {

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 from mlflow import MlflowClient
 
+from vertical_assets.alerts import alerts
 from vertical_assets.automation import observations
 from vertical_assets.defs.resources import defs as resources
 from vertical_assets.release import channels
@@ -29,6 +30,7 @@ def instance(
 ) -> Iterator[dg.DagsterInstance]:
     """The built project's own instance, where nothing was released yet."""
     shutil.rmtree(copy_of_built.root / "data" / "store" / "tiny" / "releases")
+    (copy_of_built.root / "data" / "alerts.jsonl").unlink(missing_ok=True)
     with (
         inside(copy_of_built.root, monkeypatch),
         dg.DagsterInstance.from_config(str(copy_of_built.root)) as opened,
@@ -91,6 +93,10 @@ def test_a_failed_check_cannot_be_passed_by_hand(instance: dg.DagsterInstance) -
     assert now().champion is None
     assert metadata(instance)["verdict"] == "refused"
     assert "INT8 lost too much" in metadata(instance)["reason"]
+    materialize(instance, spec_of())
+    (told,) = alerts()  # once, however often it is judged
+    assert (told["kind"], told["vertical"]) == ("release_refused", "tiny")
+    assert "INT8 lost too much" in told["message"]
     record(passed=True)
     assert all(materialize(instance, spec_of()).values())
     assert now().champion is not None
@@ -141,6 +147,9 @@ def test_approval_from_the_command_line(
     assert changed.asset_key == dg.AssetKey(["tiny", "approvals"])
     assert materialize(instance, spec)["approval"] is True
     assert (now().champion, now().pending) == (digest, None)
+    told = [(each["kind"], each["release"]) for each in alerts()]
+    assert told == [("release_pending", digest), ("release_champion", digest)]
+    assert "approved by Ada" in alerts()[1]["message"]
     refused = copy_of_built.command("refuse", "tiny", digest[:8], "--by", "Ada", "--reason", "no")
     assert refused.returncode == 1
     assert "take it out by vertical-assets rollback tiny" in refused.stderr

@@ -1,43 +1,17 @@
 """Gates that are read again, each on what is stored."""
 
-import pyarrow as pa
 import pytest
 
 from vertical_assets.release.promotion.gates import (
-    alpha_gate,
     in_step,
     leakage_gate,
     recorded_verdicts,
 )
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.contracts import AGREEMENT
 from vertical_assets_tests.conftest import tiny
 from vertical_assets_tests.release.promotion.test_frozen import item, labeled
 
 SPEC = VerticalSpec(**tiny())
-
-
-def agreement(*values: float | None, scope: str = "overall") -> pa.Table:
-    rows = [
-        {"scope": scope, "name": "all", "statistic": "alpha", "value": value, "items": 9}
-        for value in values
-    ]
-    return pa.Table.from_pylist(rows, AGREEMENT)
-
-
-@pytest.mark.parametrize(
-    ("report", "passed"),
-    [
-        (agreement(0.85), True),
-        (agreement(0.8499), False),
-        (agreement(), False),
-        (agreement(None), False),
-        (agreement(0.99, scope="pair"), False),
-    ],
-)
-def test_alpha_of_all_labels_reaches_the_bar(report: pa.Table, passed: bool) -> None:
-    gate = alpha_gate(report, SPEC)
-    assert (gate.passed, gate.blocking, gate.bar) == (passed, True, 0.85)
 
 
 @pytest.mark.parametrize(

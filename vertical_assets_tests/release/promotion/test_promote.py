@@ -293,3 +293,23 @@ def test_a_refusal_is_recorded_and_may_be_taken_back(judged: Judged) -> None:
     said = [word(digest, False), word(digest, True)]
     assert promoted(waiting, said=said).decision.outcome == "champion"
     assert now(judged).role(digest) == "champion"
+
+
+def test_labels_below_the_bar_are_released_where_people_decided_the_disputed_ones(
+    judged: Judged,
+) -> None:
+    """The gate is the one that training passed: alpha, or a person's word on every dispute (D8)."""
+
+    def with_alpha(value: float, verdict: str) -> Stored:
+        agreement = judged.stored.agreement.to_pylist()
+        agreement[0]["value"] = value
+        verdicts = [{**row, "verdict": verdict} for row in judged.stored.verdicts.to_pylist()]
+        return replace(
+            judged.stored,
+            agreement=pa.Table.from_pylist(agreement, judged.stored.agreement.schema),
+            verdicts=pa.Table.from_pylist(verdicts, judged.stored.verdicts.schema),
+        )
+
+    assert failed(promoted(judged, with_alpha(0.4555, "refused"))) == {"alpha"}
+    assert now(judged).champion is None
+    assert promoted(judged, with_alpha(0.4555, "adjudicated")).decision.outcome == "champion"
