@@ -11,7 +11,7 @@ def pair_heat_map(report: pa.Table) -> tuple[np.ndarray, list[str]]:
     many annotators, those who share most items with others.
     """
     pairs = {
-        tuple(row["name"].split(" | ")): row
+        tuple(row["name"].split(" | ", 1)): row
         for row in report.to_pylist()
         if row["scope"] == "pair" and row["statistic"] == "alpha"
     }
