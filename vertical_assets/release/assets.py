@@ -80,7 +80,7 @@ def build_assets(
         without torch (SPEC P3, P4).
         """
         from vertical_assets.labels.splits import TRAIN, items_of
-        from vertical_assets.release.artifacts import judged, trial_of
+        from vertical_assets.release.artifacts import TrialError, judged, trial_of
         from vertical_assets.release.licences import licences_of
         from vertical_assets.release.networks import QuantizationError
         from vertical_assets.release.quantization import quantize as quantized
@@ -106,9 +106,9 @@ def build_assets(
                     licences_of(spec),
                     found,
                 )
-            except QuantizationError as error:
+                trial = trial_of(artifact, predictions.read(), labeled, spec.task.kind)
+            except (QuantizationError, TrialError) as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
-            trial = trial_of(artifact, predictions.read(), labeled, spec.task.kind)
             staged = stage_directory(store_root(), artifact)
         gates = judged(trial, sizes, spec)
         samples = [

@@ -14,7 +14,7 @@ from vertical_assets.store.io_managers import (
     watched_files,
 )
 
-VERSION = "1"
+VERSION = "2"
 MODELS = ("quantized_artifact", "finetuned_ckpt")
 TABLES = (
     "predictions",
@@ -112,7 +112,7 @@ def build_assets(
         from vertical_assets.corpus.reading.sources import drop_folder
         from vertical_assets.evaluation.pages import comparison
         from vertical_assets.labels.splits import TEST
-        from vertical_assets.release.channels import releases_folder
+        from vertical_assets.release.channels import ReleaseError, releases_folder
         from vertical_assets.release.promotion.approvals import FILE, Approvals, read_approvals
         from vertical_assets.release.promotion.decision import APPROVAL, BETTER, figures_of
         from vertical_assets.release.promotion.gates import (
@@ -156,7 +156,10 @@ def build_assets(
             *recorded_verdicts((k.asset_key.path[-1], k.name, why) for k, why in failures.items()),
         ]
         said = read_approvals(drop_folder(spec.name) / FILE) if by_people else Approvals()
-        found = promote(store_root(), judged_by, baselines.read(), more, said, spec)
+        try:
+            found = promote(store_root(), judged_by, baselines.read(), more, said, spec)
+        except ReleaseError as error:
+            raise dg.Failure(str(error)) from error
         decision, gates = found.decision, {v.gate.gate: v.gate for v in found.decision.verdicts}
         problem = None
         try:

@@ -6,10 +6,8 @@ items compare. What it was trained on is left out.
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -85,7 +83,8 @@ def compare(
         champion_saw: `trained_on` of the champion.
 
     Raises:
-        ComparisonError: the champion answers other labels, or no test item is left.
+        ComparisonError: the champion answers other labels, no test item is left, or a baseline was
+            not asked about all of them.
         DamagedArtifactError: a file of an artifact is not the one that was released.
     """
     kind, tested = spec.task.kind, frozen_test(labeled)
@@ -110,17 +109,22 @@ def compare(
     texts, groups = (
         dict(zip(ids, tested[column].to_pylist(), strict=True)) for column in ("text", "cluster_id")
     )
-    report = report_of(
-        answers_table(candidate, tested, spec),
-        baselines,
-        _train_targets(labeled),
-        spec.labels,
-        kind,
-        texts,
-        groups=groups,
-        seed=spec.seed,
-        incumbent=None if champion is None else answers_table(champion, tested, spec),
-    )
+    answered = answers_table(candidate, tested, spec)
+    incumbent = None if champion is None else answers_table(champion, tested, spec)
+    try:
+        report = report_of(
+            answered,
+            baselines,
+            items_of(labeled, TRAIN).labels,
+            spec.labels,
+            kind,
+            texts,
+            groups=groups,
+            seed=spec.seed,
+            incumbent=incumbent,
+        )
+    except ValueError as error:  # a baseline of other items
+        raise ComparisonError(str(error)) from error
     metric = MAIN_METRIC[kind]
     ours = value_of(report, FINETUNED, TEST, metric)
     if champion is None:
@@ -139,7 +143,3 @@ def answers_table(artifact: Path, tested: pa.Table, spec: VerticalSpec) -> pa.Ta
         [each.target for each in answers],
         [each.confidence for each in answers],
     )
-
-
-def _train_targets(labeled: pa.Table) -> Sequence[Any]:
-    return items_of(labeled, TRAIN).labels
