@@ -7,7 +7,7 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import gate_checks, markdown_table, picture, stored
 
-VERSION = "2"
+VERSION = "3"
 
 
 def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
