@@ -53,13 +53,9 @@ def build_assets(
     """
     key = [spec.name, "release"]
     by_people = spec.promote.approval == "required"
-    blocking = [
-        each.key
-        for asset in above
-        if isinstance(asset, dg.AssetsDefinition)
-        for each in asset.check_specs
-        if each.blocking
-    ]
+    made = [asset for asset in above if isinstance(asset, dg.AssetsDefinition)]
+    blocking = [each.key for asset in made for each in asset.check_specs if each.blocking]
+    parts = {each: asset.partitions_def for asset in made for each in asset.keys}
 
     @dg.asset(
         **spec.asset(stage, "release", version=VERSION, reads=READS, kinds={"parquet"}),
@@ -150,7 +146,7 @@ def build_assets(
             agreement_report.read(),
             labeled_set.read(),
         )
-        failures = recorded_failures(context.instance, blocking)
+        failures = recorded_failures(context.instance, blocking, parts)
         more = [
             Verdict("release", in_step(made_from(context.instance, spec, versions), versions)),
             *recorded_verdicts((k.asset_key.path[-1], k.name, why) for k, why in failures.items()),

@@ -8,6 +8,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from mlflow import MlflowClient
 
 from vertical_assets.automation import observations
@@ -94,6 +97,36 @@ def test_a_failed_check_cannot_be_passed_by_hand(instance: dg.DagsterInstance) -
     record(passed=True)
     assert all(materialize(instance, spec_of()).values())
     assert now().champion is not None
+
+
+def test_a_sound_source_does_not_hide_a_broken_one(instance: dg.DagsterInstance) -> None:
+    """A check on one partition of raw_corpus failed; the one on the other partition came later."""
+    asset = dg.AssetKey(["tiny", "raw_corpus"])
+    made = instance.fetch_materializations(asset, limit=2).records
+    assert {each.partition_key for each in made} == {"first", "second"}
+
+    def record(place: int, passed: bool) -> None:
+        of = made[place]
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=asset,
+                check_name="rows_conserved",
+                passed=passed,
+                description=f"of {of.partition_key}",
+                target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+                    of.storage_id, of.run_id, of.timestamp
+                ),
+                blocking=True,
+            )
+        )
+
+    record(0, passed=False)
+    record(1, passed=True)
+    assert materialize(instance, spec_of())["gates"] is False
+    assert f"on record: of {made[0].partition_key}" in metadata(instance)["reason"]
+    assert now().champion is None
+    record(0, passed=True)
+    assert materialize(instance, spec_of())["gates"] is True
 
 
 def test_a_report_of_another_model_cannot_be_passed_by_hand(
