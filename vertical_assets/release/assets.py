@@ -10,7 +10,7 @@ from vertical_assets.release.prelabels import assets as prelabels
 from vertical_assets.release.promotion.assets import build_assets as build_release
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
-from vertical_assets.store.io_managers import gate_checks, markdown_table, stored
+from vertical_assets.store.io_managers import gate_checks, stored, texts_table
 
 STAGE, VERSION = "release", "2"
 
@@ -124,7 +124,7 @@ def build_assets(
                 **sizes,
                 "size_ratio_to_float_model": sizes["float_bytes"] / sizes["openvino_bytes"],
                 "size_ratio_to_float_base": sizes["base_bytes"] / sizes["openvino_bytes"],
-                "samples": dg.MetadataValue.md(markdown_table(samples)),
+                "samples": texts_table(spec, samples),
             },
         )
 

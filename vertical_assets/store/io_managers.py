@@ -279,6 +279,21 @@ def counts_table(counts: Mapping[str, int], *names: str) -> dg.MarkdownMetadataV
     return dg.MetadataValue.md(markdown_table(rows))
 
 
+def texts_table(
+    spec: VerticalSpec, rows: Sequence[Mapping[str, Any]], cell: int = 60
+) -> dg.MarkdownMetadataValue:
+    """Rows that hold texts as a Markdown table; none of a sensitive vertical, whose texts are in
+    encrypted tables only (SPEC X2).
+
+    Args:
+        spec: section `sensitive`.
+        rows: of the table.
+        cell: characters that are shown of a value.
+    """
+    hidden = "not shown: the vertical is sensitive"
+    return dg.MetadataValue.md(hidden if spec.sensitive else markdown_table(rows, cell=cell))
+
+
 def picture(png: bytes, title: str) -> dg.MarkdownMetadataValue:
     """A PNG inside Markdown, so that the asset's page shows it without a file server."""
     import base64

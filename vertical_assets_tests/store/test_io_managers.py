@@ -2,7 +2,9 @@
 
 import dagster as dg
 
-from vertical_assets.store.io_managers import recorded_failures
+from vertical_assets.spec import VerticalSpec
+from vertical_assets.store.io_managers import recorded_failures, texts_table
+from vertical_assets_tests.conftest import tiny
 
 PARTS = dg.DynamicPartitionsDefinition(name="batches")
 KEY = dg.AssetKey("annotations")
@@ -51,3 +53,10 @@ def test_what_was_never_judged_did_not_fail() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         assert recorded_failures(instance, [CHECK], {}) == {}
         assert recorded_failures(instance, [], {}) == {}
+
+
+def test_texts_of_a_sensitive_vertical_are_on_no_page() -> None:
+    """Metadata of an asset lie in Dagster's own storage, which nothing encrypts."""
+    rows = [{"text": "a cough since Monday"}]
+    assert "a cough" in texts_table(VerticalSpec(**tiny()), rows).value
+    assert "a cough" not in texts_table(VerticalSpec(**tiny(sensitive=True)), rows).value
