@@ -1,6 +1,7 @@
 """The artifact asked, and judged: what INT8 changed against the float model (SPEC P3)."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,21 @@ class Trial:
     items: Items
     exact: list[Answer]
     answers: list[Answer]
+
+
+def other_standard(description: Mapping[str, Any], spec: VerticalSpec) -> str | None:
+    """How a released artifact's answers differ from what the label standard asks for now; None
+    where they do not.
+
+    Args:
+        description: content of artifact.json.
+        spec: section `task`.
+    """
+    kind, labels = description["kind"], description["labels"]
+    if (kind, set(labels)) == (spec.task.kind, set(spec.labels)):
+        return None
+    named = f" with labels {', '.join(labels)}" if labels else ""
+    return f"the champion answers a {kind} task{named}: the label standard has changed since"
 
 
 def answers_by(artifact: Path, items: Items, form: str = "openvino") -> list[Answer]:

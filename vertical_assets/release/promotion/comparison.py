@@ -16,7 +16,7 @@ from vertical_assets.evaluation.metrics import report_of, value_of
 from vertical_assets.evaluation.names import FINETUNED, INCUMBENT, MAIN_METRIC
 from vertical_assets.evaluation.significance import Gain, gain_over
 from vertical_assets.labels.splits import TEST, TRAIN, items_of
-from vertical_assets.release.artifacts import answers_by
+from vertical_assets.release.artifacts import answers_by, other_standard
 from vertical_assets.release.files import DESCRIPTION
 from vertical_assets.release.promotion.frozen import frozen_test, leaked
 from vertical_assets.spec import VerticalSpec
@@ -90,12 +90,9 @@ def compare(
     kind, tested = spec.task.kind, frozen_test(labeled)
     left_out: int | None = None if champion is not None and champion_saw is None else 0
     if champion is not None:
-        said = json.loads((champion / DESCRIPTION).read_text())
-        if (said["kind"], set(said["labels"])) != (kind, set(spec.labels)):
-            raise ComparisonError(
-                f"the champion answers a {said['kind']} task with labels "
-                f"{', '.join(said['labels'])}: the label standard has changed since"
-            )
+        changed = other_standard(json.loads((champion / DESCRIPTION).read_text()), spec)
+        if changed is not None:
+            raise ComparisonError(changed)
     if champion_saw is not None:
         unseen = ~leaked(tested, champion_saw)
         left_out = int((~unseen).sum())
