@@ -288,9 +288,10 @@ def failed_checks(
     checks = [
         key for key in graph.asset_check_keys if key.asset_key in wanted and graph.get(key).blocking
     ]
+    parts = {key.asset_key: graph.get(key.asset_key).partitions_def for key in checks}
     return [
         FailedCheck(key.asset_key, key.name, reason)
-        for key, reason in recorded_failures(instance, checks).items()
+        for key, reason in recorded_failures(instance, checks, parts).items()
     ]
 
 

@@ -63,7 +63,8 @@ class Facts:
     def closed(self) -> set[dg.AssetKey]:
         """Assets of which a blocking check failed last, as an error."""
         checks = [key for key in self.graph.asset_check_keys if self.graph.get(key).blocking]
-        return {check.asset_key for check in recorded_failures(self.instance, checks)}
+        parts = {key.asset_key: self.graph.get(key.asset_key).partitions_def for key in checks}
+        return {check.asset_key for check in recorded_failures(self.instance, checks, parts)}
 
     @cached_property
     def made(self) -> set[dg.AssetKey]:

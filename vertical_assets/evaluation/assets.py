@@ -9,7 +9,13 @@ from vertical_assets.evaluation.names import FINETUNED, MAIN_METRIC, TITLES
 from vertical_assets.evaluation.robustness.assets import build_assets as build_robustness
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
-from vertical_assets.store.io_managers import gate_checks, markdown_table, picture, stored
+from vertical_assets.store.io_managers import (
+    gate_checks,
+    markdown_table,
+    picture,
+    stored,
+    texts_table,
+)
 
 STAGE, VERSION = "evaluation", "2"
 ERRORS_SHOWN = 15
@@ -89,7 +95,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
 
         from vertical_assets.evaluation.metrics import figures_of, gates_of, report_of
         from vertical_assets.evaluation.pages import comparison, pictures_of, worst_errors
-        from vertical_assets.labels.splits import TEST, TRAIN, items_of
+        from vertical_assets.labels.splits import TEST, TRAIN, VALIDATION, items_of
         from vertical_assets.store.contracts import EVALUATION
         from vertical_assets.store.tables import stage_table
         from vertical_assets.training.tracking import tracked
@@ -116,7 +122,9 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
             context.resources.mlflow, spec, "eval_report", context.run.run_id, ["evaluate"]
         ) as run:
             run.log_metrics({f"test_{name}": value for name, value in figures.items()})
-        tested = ours.filter(pc.equal(ours["split"], TEST))
+        tested, validated = (
+            ours.filter(pc.equal(ours["split"], split)) for split in (TEST, VALIDATION)
+        )
         return stored(
             stage_table(store_root(), EVALUATION, report.to_batches(), spec.sensitive),
             checks=gate_checks(gates_of(report, spec)),
@@ -133,8 +141,9 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
                         tested, report, TEST, spec.labels, kind
                     ).items()
                 },
-                "surest_errors": dg.MetadataValue.md(
-                    markdown_table(worst_errors(tested, texts, kind, ERRORS_SHOWN))
+                # Of the validation split, so that nobody learns the test set.
+                "surest_errors": texts_table(
+                    spec, worst_errors(validated, texts, kind, ERRORS_SHOWN)
                 ),
             },
         )

@@ -158,22 +158,45 @@ def _scores(
     """
     if kind == "question_answering":
         in_text = [texts[item] for item in items["item_id"].to_pylist()]
-        answers, said = (_covered(side, in_text) for side in (gold, predicted))
-        return answer_scores(answers, said, items["label"].to_pylist(), draws)
+        answers, said = (covered(side, in_text) for side in (gold, predicted))
+        return scores_of(kind, answers, said, labels, draws, items["label"].to_pylist())
+    if kind != "classification" or table is None:
+        return scores_of(kind, gold, predicted, labels, draws)
+    probabilities = probabilities_of(table, labels)
+    confidence = table["confidence"].to_pylist()
+    return classification_scores(gold, predicted, labels, draws, confidence, probabilities)
+
+
+def scores_of(
+    kind: TaskKind,
+    gold: Sequence[Any],
+    predicted: Sequence[Any],
+    labels: Sequence[str],
+    draws: Draws,
+    types: Sequence[str | None] | None = None,
+) -> list[Score]:
+    """Scores of answers to a task of any kind.
+
+    Args:
+        kind: of the task.
+        gold, predicted: a target per item; of question_answering the texts of the answers.
+        labels: the class system.
+        draws: resampled items.
+        types: type of each question.
+    """
+    if kind == "question_answering":
+        return answer_scores(gold, predicted, types or [None] * len(gold), draws)
     if kind == "multi_label":
         return multi_label_scores(gold, predicted, labels, draws)
     if kind == "entities":
         return span_scores(gold, predicted, labels, draws)
     if kind == "regression":
         return number_scores(gold, predicted, draws)
-    if table is None:
-        return classification_scores(gold, predicted, labels, draws)
-    probabilities = probabilities_of(table, labels)
-    confidence = table["confidence"].to_pylist()
-    return classification_scores(gold, predicted, labels, draws, confidence, probabilities)
+    return classification_scores(gold, predicted, labels, draws)
 
 
-def _covered(targets: Sequence[Sequence[Span]], texts: Sequence[str]) -> list[list[str]]:
+def covered(targets: Sequence[Sequence[Span]], texts: Sequence[str]) -> list[list[str]]:
+    """What spans cover, of each text."""
     return [
         [text[span.start : span.end] for span in spans]
         for spans, text in zip(targets, texts, strict=True)

@@ -179,7 +179,7 @@ def answer_scores(
     """
     draws = draws or Draws.none(len(gold))
     pairs = zip(gold, predicted, strict=True)
-    found = np.array([_answer(true, said[0] if said else "") for true, said in pairs])
+    found = np.array([answer_match(true, said[0] if said else "") for true, said in pairs])
     groups: dict[str, list[int]] = {"all": list(range(len(gold)))}
     for number, type_ in enumerate(types):
         if type_ is not None:
@@ -195,7 +195,8 @@ def answer_scores(
     return scores
 
 
-def _answer(gold: Sequence[str], predicted: str) -> tuple[float, float]:
+def answer_match(gold: Sequence[str], predicted: str) -> tuple[float, float]:
+    """(exact match, F1) of one predicted answer, "" for none, with the best of the gold ones."""
     said = answer_tokens(predicted)
     wanted = [answer_tokens(text) for text in gold] or [[]]
     return (

@@ -1,6 +1,7 @@
 """The artifact asked, and judged: what INT8 changed against the float model (SPEC P3)."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ SCORES = {
 DROP, AGREEMENT, SIZE = "f1_drop", "argmax_agreement", "size_ratio"
 
 
+class TrialError(Exception):
+    """The float model and the artifact have no answers to the same items; the message says why."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """Both models' answers to the test set.
@@ -43,6 +48,21 @@ class Trial:
     items: Items
     exact: list[Answer]
     answers: list[Answer]
+
+
+def other_standard(description: Mapping[str, Any], spec: VerticalSpec) -> str | None:
+    """How a released artifact's answers differ from what the label standard asks for now; None
+    where they do not.
+
+    Args:
+        description: content of artifact.json.
+        spec: section `task`.
+    """
+    kind, labels = description["kind"], description["labels"]
+    if (kind, set(labels)) == (spec.task.kind, set(spec.labels)):
+        return None
+    named = f" with labels {', '.join(labels)}" if labels else ""
+    return f"the champion answers a {kind} task{named}: the label standard has changed since"
 
 
 def answers_by(artifact: Path, items: Items, form: str = "openvino") -> list[Answer]:
@@ -65,13 +85,23 @@ def trial_of(artifact: Path, predictions: pa.Table, labeled: pa.Table, kind: Tas
 
     Raises:
         DamagedArtifactError: a file of the artifact is not the one that was released.
+        TrialError: there is no test item, or the float model was not asked about all of them.
     """
     items = items_of(labeled, TEST)
     said = predictions.filter(pc.equal(predictions["split"], TEST))
     asked = zip(said["item_id"].to_pylist(), said["question"].to_pylist(), strict=True)
     found = dict(zip(asked, targets_of(said, kind, "predicted_"), strict=True))
     questions: Any = items.questions or [None] * len(items.texts)
-    exact = [Answer(found[key], None) for key in zip(items.item_ids, questions, strict=True)]
+    keys = list(zip(items.item_ids, questions, strict=True))
+    lacking = [item for item, question in keys if (item, question) not in found]
+    if lacking or not keys:
+        raise TrialError(
+            f"predictions lacks {len(lacking)} of {len(keys)} test items, e.g. {lacking[0]}: "
+            "materialize predictions again"
+            if lacking
+            else "labeled_set has no test item; raise split.test"
+        )
+    exact = [Answer(found[key], None) for key in keys]
     return Trial(items, exact, answers_by(artifact, items))
 
 
@@ -142,10 +172,10 @@ def gates_of(
         spec: sections `quantize`, `task`.
 
     Returns:
-        The gates; f1_drop alone, failed, of an artifact that is damaged.
+        The gates; f1_drop alone, failed, where the artifact is damaged or there is no trial.
     """
     try:
         trial = trial_of(artifact, predictions, labeled, spec.task.kind)
-    except (DamagedArtifactError, FileNotFoundError) as error:
+    except (DamagedArtifactError, FileNotFoundError, TrialError) as error:
         return [Gate(DROP, False, True, None, spec.quantize.max_f1_drop, str(error))]
     return judged(trial, json.loads((artifact / MANIFEST).read_text())["sizes"], spec)

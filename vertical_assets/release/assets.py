@@ -10,7 +10,7 @@ from vertical_assets.release.prelabels import assets as prelabels
 from vertical_assets.release.promotion.assets import build_assets as build_release
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
-from vertical_assets.store.io_managers import gate_checks, markdown_table, stored
+from vertical_assets.store.io_managers import gate_checks, stored, texts_table
 
 STAGE, VERSION = "release", "2"
 
@@ -80,7 +80,7 @@ def build_assets(
         without torch (SPEC P3, P4).
         """
         from vertical_assets.labels.splits import TRAIN, items_of
-        from vertical_assets.release.artifacts import judged, trial_of
+        from vertical_assets.release.artifacts import TrialError, judged, trial_of
         from vertical_assets.release.licences import licences_of
         from vertical_assets.release.networks import QuantizationError
         from vertical_assets.release.quantization import quantize as quantized
@@ -106,9 +106,9 @@ def build_assets(
                     licences_of(spec),
                     found,
                 )
-            except QuantizationError as error:
+                trial = trial_of(artifact, predictions.read(), labeled, spec.task.kind)
+            except (QuantizationError, TrialError) as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
-            trial = trial_of(artifact, predictions.read(), labeled, spec.task.kind)
             staged = stage_directory(store_root(), artifact)
         gates = judged(trial, sizes, spec)
         samples = [
@@ -124,7 +124,7 @@ def build_assets(
                 **sizes,
                 "size_ratio_to_float_model": sizes["float_bytes"] / sizes["openvino_bytes"],
                 "size_ratio_to_float_base": sizes["base_bytes"] / sizes["openvino_bytes"],
-                "samples": dg.MetadataValue.md(markdown_table(samples)),
+                "samples": texts_table(spec, samples),
             },
         )
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vertical_assets.release.predictor import Predictor
 
 FOLDER, CHANNELS, ARTIFACT = "releases", "channels.json", "artifact"
+LIVE = ("champion", "challenger")  # channels that answer requests
 
 
 class ReleaseError(Exception):
@@ -80,11 +81,19 @@ def releases_folder(root: UPath, vertical: str) -> UPath:
 
 
 def read_channels(folder: UPath) -> Channels:
-    """The channels of a releases folder; empty before the first release."""
+    """The channels of a releases folder; empty before the first release.
+
+    Raises:
+        ReleaseError: the file was changed to something else.
+    """
     try:
         found = json.loads((folder / CHANNELS).read_text())
     except FileNotFoundError:
         return Channels()
+    except ValueError as error:
+        raise ReleaseError(
+            f"{folder / CHANNELS} is no JSON ({error}): restore it, or remove it and build again"
+        ) from error
     lists = ("withdrawn", "history", "refused")
     return Channels(**{**found, **{name: tuple(found.get(name, ())) for name in lists}})
 
@@ -117,13 +126,27 @@ def store_release(
 
 
 def set_channel(
-    folder: UPath, channel: str, release: str, reason: str, split: float | None = None
+    folder: UPath,
+    channel: str,
+    release: str,
+    reason: str,
+    split: float | None = None,
+    seen: Channels | None = None,
 ) -> Channels:
     """Puts a release into `champion`, `challenger` or `pending`; a new champion leaves no
     challenger. Where it is already, nothing changes.
 
+    Args:
+        folder: the vertical's releases.
+        channel: champion | challenger | pending.
+        release: digest.
+        reason: kept in the history.
+        split: share of requests that a challenger answers; as it was by default.
+        seen: the channels that the decision was made by.
+
     Raises:
-        ReleaseError: the release is not there, or was withdrawn.
+        ReleaseError: the release is not there, or was withdrawn, or another champion than the one
+            that was seen is in place by now.
     """
     if channel not in ("champion", "challenger", "pending"):
         raise ValueError(
@@ -132,6 +155,11 @@ def set_channel(
     with atomic.locked(folder):
         before = read_channels(folder)
         _present(folder, release)
+        if seen is not None and seen.champion != before.champion:
+            raise ReleaseError(
+                f"{before.champion} became the champion while {release} was compared with "
+                f"{seen.champion or 'none'}; nothing was changed, materialize release again"
+            )
         if release in before.withdrawn:
             raise ReleaseError(
                 f"release {release} was rolled back from; bring it back by "
@@ -182,11 +210,12 @@ def rollback(folder: UPath, to: str | None = None, reason: str = "rollback") -> 
     Args:
         folder: the vertical's releases.
         to: the release, or enough of its first characters; by default the latest former champion
-            that was not withdrawn.
+            that was not withdrawn. It passed its gates and a person's approval once: one that never
+            answered, waits or was refused is not taken.
         reason: kept in the history.
 
     Raises:
-        ReleaseError: there is nothing to go back to, or it was damaged.
+        ReleaseError: there is nothing to go back to, it may not answer, or it was damaged.
     """
     from vertical_assets.release.files import DamagedArtifactError, verify
 
@@ -195,6 +224,7 @@ def rollback(folder: UPath, to: str | None = None, reason: str = "rollback") -> 
         target = named(folder, to) if to else _former(before)
         if target == before.champion:
             raise ReleaseError(f"release {target} is the champion already; nothing was changed")
+        _has_answered(before, target)
         try:
             verify(local_directory(folder / target) / ARTIFACT)
         except DamagedArtifactError as error:
@@ -228,10 +258,26 @@ def open_champion(folder: UPath) -> "tuple[str, Predictor]":
     return champion, Predictor(artifact)
 
 
+def _has_answered(channels: Channels, release: str) -> None:
+    """Whether a release was champion or challenger and has not been refused since."""
+    role = channels.role(release)
+    placed = {each["release"] for each in channels.history if each["channel"] in LIVE}
+    if role in ("pending", "refused") or release not in placed:
+        what = {"pending": "waits for approval", "refused": "was refused"}.get(role or "")
+        raise ReleaseError(
+            f"release {release} {what or 'never answered a request'}: a rollback does not open its "
+            "gates; nothing was changed"
+        )
+
+
 def _former(channels: Channels) -> str:
     for change in reversed(channels.history):
         was = change["was"]
-        if change["channel"] == "champion" and was and was not in channels.withdrawn:
+        if change["channel"] == "champion" and was not in (
+            None,
+            channels.champion,
+            *channels.withdrawn,
+        ):
             return str(was)
     raise ReleaseError("there is no former champion to go back to; name one with --to")
 

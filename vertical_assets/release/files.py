@@ -57,9 +57,15 @@ def verify(directory: Path) -> None:
     """Compares an artifact's files with the checksums of its manifest.
 
     Raises:
-        DamagedArtifactError: a file is missing, was added or was changed.
+        DamagedArtifactError: a file is missing, was added or was changed, or there is no manifest.
     """
-    expected = json.loads((directory / MANIFEST).read_text())["checksums"]
+    try:
+        expected = json.loads((directory / MANIFEST).read_text())["checksums"]
+    except (FileNotFoundError, ValueError, KeyError) as error:
+        raise DamagedArtifactError(
+            f"{directory / MANIFEST} is gone or holds no checksums; "
+            "build the artifact again or restore the release"
+        ) from error
     found = checksums(directory)
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):

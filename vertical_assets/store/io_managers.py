@@ -9,6 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+    AssetCheckExecutionRecord,
+)
 from upath import UPath
 
 from vertical_assets.spec import VerticalSpec
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 NEEDS = "vertical_assets/needs"
 DATA_VERSION_TAG = "dagster/data_version"
 GROWING = "growing"  # metadata of an input: its partitions come and go
+PAGE = 500  # records that are read at a time
 ALL_FILES = "all"  # the partition of watched files that are not parted
 
 
@@ -207,19 +212,61 @@ def gate_checks(
 
 
 def recorded_failures(
-    instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey]
+    instance: dg.DagsterInstance,
+    checks: Iterable[dg.AssetCheckKey],
+    partitions: Mapping[dg.AssetKey, dg.PartitionsDefinition | None],
 ) -> dict[dg.AssetCheckKey, str]:
-    """Checks whose latest recorded verdict is a failure as an error, with the reason in words."""
+    """Checks whose latest recorded verdict is a failure as an error, with the reason in words.
+
+    Of a partitioned asset every partition has a latest verdict: one that is sound hides no other.
+
+    Args:
+        instance: which records.
+        checks: asked about.
+        partitions: of the checks' assets; none, or None, of one that is not partitioned.
+    """
     wanted, found = sorted(checks, key=str), dict[dg.AssetCheckKey, str]()
     records = instance.event_log_storage.get_asset_check_summary_records(wanted) if wanted else {}
     for key in wanted:
-        record = records[key].last_completed_check_execution_record
-        event = record.event.dagster_event if record and record.event else None
-        if event is None:
-            continue
-        evaluation = event.asset_check_evaluation_data
-        if not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
-            found[key] = evaluation.description or ""
+        latest = records[key].last_completed_check_execution_record
+        verdicts = [] if latest is None else [latest]
+        parts = partitions.get(key.asset_key)
+        if parts is not None:
+            verdicts += _verdicts_by_partition(instance, key, parts)
+        for record in verdicts:
+            event = record.event.dagster_event if record.event else None
+            if event is None:
+                continue
+            evaluation = event.asset_check_evaluation_data
+            if not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
+                found.setdefault(key, evaluation.description or "")
+    return found
+
+
+def _verdicts_by_partition(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, parts: dg.PartitionsDefinition
+) -> list[AssetCheckExecutionRecord]:
+    """The latest verdict on what is stored of every partition that there still is."""
+    log = instance.event_log_storage
+    made = log.get_latest_storage_id_by_partition(
+        key.asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION
+    )
+    left = parts.get_partition_keys(dynamic_partitions_store=instance)
+    open_ids = {made[part] for part in left if part in made}
+    found, cursor = list[AssetCheckExecutionRecord](), None
+    while open_ids:
+        page = log.get_asset_check_execution_history(
+            key, PAGE, cursor, COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+        )
+        for record in page:
+            event = record.event.dagster_event if record.event else None
+            of = event and event.asset_check_evaluation_data.target_materialization_data
+            if of and of.storage_id in open_ids:
+                open_ids.remove(of.storage_id)
+                found.append(record)
+        if len(page) < PAGE:
+            break
+        cursor = page[-1].id
     return found
 
 
@@ -230,6 +277,21 @@ def counts_table(counts: Mapping[str, int], *names: str) -> dg.MarkdownMetadataV
         for key, count in sorted(counts.items())
     ]
     return dg.MetadataValue.md(markdown_table(rows))
+
+
+def texts_table(
+    spec: VerticalSpec, rows: Sequence[Mapping[str, Any]], cell: int = 60
+) -> dg.MarkdownMetadataValue:
+    """Rows that hold texts as a Markdown table; none of a sensitive vertical, whose texts are in
+    encrypted tables only (SPEC X2).
+
+    Args:
+        spec: section `sensitive`.
+        rows: of the table.
+        cell: characters that are shown of a value.
+    """
+    hidden = "not shown: the vertical is sensitive"
+    return dg.MetadataValue.md(hidden if spec.sensitive else markdown_table(rows, cell=cell))
 
 
 def picture(png: bytes, title: str) -> dg.MarkdownMetadataValue:

@@ -175,14 +175,16 @@ def stage_directory(root: UPath, source: Path) -> Staged:
 def commit(staged: Staged, entry: UPath) -> UPath:
     """Publishes a staged result as the current version of `entry`; returns its final path.
 
-    Idempotent: content that is already there is kept, and the staged copy goes.
+    Idempotent: content that is already there is kept, and the staged copy goes; what is told of it
+    (what it was made from this time) takes the older one's place.
     """
     final = entry / staged.version
     entry.mkdir(parents=True, exist_ok=True)
     root = staged.path.parent.parent
     if final.exists():
-        if (staged.path / PARTS).exists():  # the same parts, perhaps under newer keys
-            _replace(staged.path / PARTS, final / PARTS)
+        for name in (PARTS, *sorted(PROVENANCE)):  # the same parts, perhaps under newer keys
+            if (staged.path / name).exists():
+                _replace(staged.path / name, final / name)
         _remove(staged.path)
     elif is_local(final):
         Path(staged.path.path).rename(final.path)
@@ -265,14 +267,21 @@ def link(existing: UPath, new: UPath) -> None:
 
 
 def local_directory(path: UPath) -> Path:
-    """A model directory on the local disk: itself, or a copy of a remote one, fetched once."""
+    """A model directory on the local disk: itself, or a copy of a remote one, fetched once but for
+    its manifest, which `commit` may have replaced. The copy's place is that of the whole path: a
+    release has the name of its artifact.
+    """
     if is_local(path):
         return Path(path.path)
-    cache = Path(os.environ.get("VERTICAL_CACHE", "data/cache")) / path.name
+    root = Path(os.environ.get("VERTICAL_CACHE", "data/cache"))
+    cache = root.joinpath(path.protocol, path.path.strip("/"))
+    partial = cache.with_name(f"{path.name}.{uuid.uuid4().hex}")
     if not cache.exists():
-        partial = cache.with_name(f"{path.name}.{uuid.uuid4().hex}")
         path.fs.get(path.path, str(partial), recursive=True)
         partial.rename(cache)
+    elif (path / MANIFEST).exists():
+        partial.write_bytes((path / MANIFEST).read_bytes())
+        partial.replace(cache / MANIFEST)
     return cache
 
 

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
-from vertical_assets.store import Table
+from vertical_assets.store import Directory, Table
 from vertical_assets.store.tables import stage_table
 from vertical_assets.store.versions import (
     KEPT_VERSIONS,
     Staged,
     commit,
     current,
+    local_directory,
     new_staging,
     stage_directory,
     sweep,
@@ -94,6 +95,36 @@ def test_a_models_version_is_its_files_not_its_history(tmp_path: Path) -> None:
         return stage_directory(UPath(tmp_path / "store"), source)
 
     assert staged(1, b"w").version == staged(2, b"w").version != staged(1, b"v").version
+
+
+@pytest.mark.parametrize("url", ["", "memory://remade"])
+def test_a_model_that_is_made_again_says_what_it_was_made_from_last(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same weights from other labels, e.g. where only the test split changed."""
+    monkeypatch.setenv("VERTICAL_CACHE", str(tmp_path / "cache"))
+    root = UPath(url or tmp_path / "store")
+    source = tmp_path / "model"
+    source.mkdir()
+    (source / "model.safetensors").write_bytes(b"w")
+    for labels in ("earlier", "later"):
+        (source / "manifest.json").write_text(json.dumps({"inputs": {"labeled_set": labels}}))
+        opened = Directory(local_directory(commit(stage_directory(root, source), root / "v" / "a")))
+        assert opened.manifest["inputs"] == {"labeled_set": labels}
+    assert len([path for path in (root / "v" / "a").iterdir() if path.is_dir()]) == 1
+
+
+def test_copies_of_remote_directories_of_one_name_are_kept_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release has the name of its artifact."""
+    monkeypatch.setenv("VERTICAL_CACHE", str(tmp_path / "cache"))
+    places = [UPath("memory://apart") / name / "0f1e" for name in ("releases", "artifact")]
+    for place in places:
+        place.mkdir(parents=True)
+        (place / "file").write_text(place.parent.name)
+    for place in places:
+        assert (local_directory(place) / "file").read_text() == place.parent.name
 
 
 def test_the_store_may_be_any_fsspec_url(tmp_path: Path) -> None:

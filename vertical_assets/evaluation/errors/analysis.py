@@ -29,8 +29,11 @@ from vertical_assets.labels.splits import TRAIN
 from vertical_assets.labels.targets import targets_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.answering import label_probabilities
+from vertical_assets.training.predictions import probabilities_of
 
-PROBABILITIES = "probabilities"  # column of PREDICTIONS, where the model's owner keeps them
+
+class AnalysisError(Exception):
+    """Two inputs don't belong together; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,22 @@ def analyse(
         sources: item_id -> source of its document.
         terms: of the domain; may be none.
         spec: sections `evaluate.slices`, `evaluate.errors`, `model`, `task`, `seed`, `sensitive`.
+
+    Raises:
+        AnalysisError: predictions are about items that `labeled` does not have.
     """
     ids = labeled["item_id"].to_pylist()
     text_of, group_of = (
         dict(zip(ids, labeled[name].to_pylist(), strict=True)) for name in ("text", "cluster_id")
     )
-    texts = [text_of[item] for item in predictions["item_id"].to_pylist()]
+    asked = predictions["item_id"].to_pylist()
+    gone = [item for item in asked if item not in text_of]
+    if gone:
+        raise AnalysisError(
+            f"labeled_set lacks {len(gone)} of {len(asked)} items of predictions, e.g. {gone[0]}: "
+            "materialize predictions again"
+        )
+    texts = [text_of[item] for item in asked]
     seen = _embedded(checkpoint, labeled, predictions, text_of, spec)
     wrong = wrong_rows(predictions, texts, spec)
     mistaken = predictions.filter(pa.array(wrong))
@@ -142,12 +155,9 @@ def _doubt(
     kind = spec.task.kind
     if kind not in ("classification", "multi_label") or not texts:
         return None
-    kept = PROBABILITIES in predictions.column_names and not predictions[PROBABILITIES].null_count
-    shares = (
-        np.array(predictions[PROBABILITIES].to_pylist(), float)
-        if kept
-        else label_probabilities(checkpoint, texts, spec)
-    )
+    shares = probabilities_of(predictions, spec.labels)
+    if shares is None:
+        shares = label_probabilities(checkpoint, texts, spec)
     return suspicion_of(targets_of(predictions, kind), shares, spec.labels, kind)
 
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -67,10 +68,11 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
         from vertical_assets.corpus.cleaning.segmentation import domain_terms
         from vertical_assets.corpus.cleaning.terms import Terms
         from vertical_assets.corpus.reading.sources import SourceError, drop_folder
-        from vertical_assets.evaluation.errors.analysis import analyse
+        from vertical_assets.evaluation.errors.analysis import AnalysisError, analyse
         from vertical_assets.evaluation.errors.report import report_html
         from vertical_assets.evaluation.errors.slices import gates_of, worst_of
         from vertical_assets.labels.splits import TEST
+        from vertical_assets.store.atomic import is_local
         from vertical_assets.store.contracts import ERRORS, RELABEL_QUEUE, SLICES
         from vertical_assets.store.tables import stage_table
         from vertical_assets.store.versions import stage_directory
@@ -83,7 +85,10 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
         sources = dict(
             zip(*(corpus[name].to_pylist() for name in corpus.column_names), strict=True)
         )
-        found = analyse(finetuned_ckpt.path, labeled_set.read(), said, sources, terms, spec)
+        try:
+            found = analyse(finetuned_ckpt.path, labeled_set.read(), said, sources, terms, spec)
+        except AnalysisError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
         page = report_html(
             found.slices,
             found.errors,
@@ -101,7 +106,10 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
             Path(folder, PAGE).write_text(page, encoding="utf-8")
             report = stage_directory(store_root(), Path(folder))
         link = store_root().joinpath(*key["error_report"], report.version, PAGE)
-        linked = {"report": dg.MetadataValue.url(link.absolute().as_uri()), **found.facts}
+        linked: dict[str, Any] = {"report": dg.MetadataValue.url(link.absolute().as_uri())}
+        if is_local(link):  # to copy: a browser follows no link from a server to a file
+            linked["report_file"] = dg.MetadataValue.path(link.absolute().path)
+        linked |= found.facts
         worst = worst_of(found.slices, TEST, spec, SHOWN)
         columns = (
             "dimension",

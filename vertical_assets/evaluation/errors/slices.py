@@ -20,7 +20,7 @@ import xxhash
 
 from vertical_assets.corpus.cleaning.terms import Terms
 from vertical_assets.corpus.review.spot_check import wilson_interval
-from vertical_assets.evaluation.scores import answer_tokens, token_f1
+from vertical_assets.evaluation.scores import answer_match
 from vertical_assets.labels.splits import TEST
 from vertical_assets.labels.targets import Span, targets_of
 from vertical_assets.spec import TaskKind, VerticalSpec
@@ -262,9 +262,8 @@ def _sums(
 
 def _answer_f1(gold: Sequence[Span], said: Sequence[Span], text: str) -> float:
     """As in the report: the best over the gold answers; of several predicted ones the first."""
-    wanted = [answer_tokens(text[each.start : each.end]) for each in gold] or [[]]
-    given = answer_tokens(text[said[0].start : said[0].end]) if said else []
-    return max(token_f1(each, given) for each in wanted)
+    given = text[said[0].start : said[0].end] if said else ""
+    return answer_match([text[each.start : each.end] for each in gold], given)[1]
 
 
 def _ratio(above: Any, below: Any) -> Any:

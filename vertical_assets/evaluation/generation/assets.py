@@ -7,7 +7,14 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
-from vertical_assets.store.io_managers import check, gate_checks, markdown_table, picture, stored
+from vertical_assets.store.io_managers import (
+    check,
+    gate_checks,
+    markdown_table,
+    picture,
+    stored,
+    texts_table,
+)
 
 VERSION = "1"
 SHOWN = 12
@@ -170,8 +177,8 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
                 ),
                 "by_type": dg.MetadataValue.md(markdown_table(by_type)),
                 "bars": picture(bars(shares, "test"), "model and baseline"),
-                "answers": dg.MetadataValue.md(
-                    markdown_table(answers[:: max(1, len(answers) // SHOWN)][:SHOWN], cell=200)
+                "answers": texts_table(
+                    spec, answers[:: max(1, len(answers) // SHOWN)][:SHOWN], cell=200
                 ),
             },
         )

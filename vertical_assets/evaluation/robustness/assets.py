@@ -5,9 +5,15 @@ import dagster as dg
 from vertical_assets.evaluation.names import MAIN_METRIC, TITLES
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
-from vertical_assets.store.io_managers import gate_checks, markdown_table, picture, stored
+from vertical_assets.store.io_managers import (
+    gate_checks,
+    markdown_table,
+    picture,
+    stored,
+    texts_table,
+)
 
-VERSION = "2"
+VERSION = "3"
 
 
 def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
@@ -63,11 +69,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
             metadata={
                 "curves": picture(picture_of(found.table, spec), "robustness curves"),
                 "figures": dg.MetadataValue.md(markdown_table(found.table.to_pylist())),
-                "examples": dg.MetadataValue.md(
-                    "not shown: the vertical is sensitive"
-                    if spec.sensitive
-                    else markdown_table(found.examples, cell=200)
-                ),
+                "examples": texts_table(spec, found.examples, cell=200),
             },
         )
 

@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
+from vertical_assets.evaluation.metrics import covered, scores_of
 from vertical_assets.evaluation.names import MAIN_METRIC, TITLES
+from vertical_assets.evaluation.resampling import Draws, interval
 from vertical_assets.evaluation.robustness.noise import (
     OF_LANGUAGE,
     RANDOM,
@@ -18,14 +20,12 @@ from vertical_assets.evaluation.robustness.noise import (
     NoiseError,
     alphabet_of,
 )
-from vertical_assets.evaluation.scores import answer_tokens, token_f1
-from vertical_assets.labels.targets import SPAN_KINDS, Span, targets_of
-from vertical_assets.spec import TaskKind, VerticalSpec
+from vertical_assets.labels.targets import SPAN_KINDS, targets_of
+from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import ROBUSTNESS
 from vertical_assets.store.gates import Gate
 
 FGSM, CLEAN = "fgsm", "none"
-ROUNDS = 1000  # of the bootstrap
 EXAMPLES = 3  # texts that are shown
 
 
@@ -43,41 +43,6 @@ def sample_of(items: pa.Table, most: int, seed: int) -> pa.Table:
         xxhash.xxh3_64_intdigest(f"{seed}\0{i}".encode()) for i in items["item_id"].to_pylist()
     ]
     return items.take(np.sort(np.argsort(np.array(hashes, np.uint64), kind="stable")[:most]))
-
-
-def statistics(
-    kind: TaskKind, gold: Sequence[Any], said: Sequence[Any], labels: Sequence[str]
-) -> np.ndarray:
-    """What the main metric is a function of the sums of: items x statistics."""
-    if kind == "regression":
-        true, given = np.array(gold, float), np.array(said, float)
-        return np.stack([np.ones_like(true), true, true**2, (true - given) ** 2], axis=1)
-    if kind == "question_answering":  # texts of answers
-        return np.array([[1.0, _answer_f1(g, s)] for g, s in zip(gold, said, strict=True)])
-    sets = [[{e} if isinstance(e, str) else set(e) for e in side] for side in (gold, said)]
-    if kind == "entities":
-        return np.array([[len(g & s), len(s), len(g)] for g, s in zip(*sets, strict=True)], float)
-    hot = [np.array([[x in e for x in labels] for e in side], float) for side in sets]
-    return np.concatenate([hot[0] * hot[1], hot[1], hot[0]], axis=1)
-
-
-def _answer_f1(gold: Sequence[str], said: Sequence[str]) -> float:
-    given = answer_tokens(said[0] if said else "")
-    return max(token_f1(each, given) for each in [answer_tokens(g) for g in gold] or [[]])
-
-
-def main_metric(kind: TaskKind, sums: np.ndarray) -> np.ndarray:
-    """The kind's main metric (`names.MAIN_METRIC`) of sums, rounds x statistics."""
-    if kind == "regression":
-        items, total, squares, errors = sums.T
-        spread = squares - total**2 / items
-        return 1 - np.divide(errors, spread, out=np.full_like(errors, np.nan), where=spread > 1e-12)
-    if kind == "question_answering":
-        return sums[:, 1] / sums[:, 0]
-    right, given, wanted = np.split(sums, 3, axis=1)
-    both = given + wanted
-    f1 = np.divide(2 * right, both, out=np.zeros_like(both), where=both > 0)
-    return f1.sum(axis=1) / np.maximum((both > 0).sum(axis=1), 1)
 
 
 def measure(checkpoint: Path, tested: pa.Table, spec: VerticalSpec) -> Measured:
@@ -101,7 +66,7 @@ def measure(checkpoint: Path, tested: pa.Table, spec: VerticalSpec) -> Measured:
     versions: dict[tuple[str, float], list[Noised]] = {
         (CLEAN, 0.0): [Noised(t, s, 0) for t, s in zip(texts, marked, strict=True)]
     }
-    rows, examples = _Rows(spec, len(texts)), []
+    rows, examples = _Rows(spec, sample["cluster_id"].to_pylist()), []
     for name in (*RANDOM, *OF_LANGUAGE.get(spec.language, ())):
         noise = Noise(name, alphabet, spec.seed)
         try:
@@ -132,7 +97,7 @@ def measure(checkpoint: Path, tested: pa.Table, spec: VerticalSpec) -> Measured:
         ]
         wanted = [v.spans for v in version] if kind in SPAN_KINDS else gold
         if kind == "question_answering":
-            wanted, said = (_covered(side, [v.text for v in version]) for side in (wanted, said))
+            wanted, said = (covered(side, [v.text for v in version]) for side in (wanted, said))
         rows.add(name, level, wanted, said)
     epsilons = (0.0, *settings.epsilons)
     for epsilon, found in zip(
@@ -141,40 +106,34 @@ def measure(checkpoint: Path, tested: pa.Table, spec: VerticalSpec) -> Measured:
         given: list[Any] = [answer.target for answer in found]
         wanted = gold
         if kind == "question_answering":
-            wanted, given = (_covered(side, texts) for side in (gold, given))
+            wanted, given = (covered(side, texts) for side in (gold, given))
         rows.add(FGSM, epsilon, wanted, given)
     return Measured(rows.table(), examples)
 
 
-def _covered(targets: Sequence[Sequence[Span]], texts: Sequence[str]) -> list[list[str]]:
-    """What spans cover, of each text."""
-    return [
-        [text[span.start : span.end] for span in spans]
-        for text, spans in zip(texts, targets, strict=True)
-    ]
-
-
 class _Rows:
-    """Rows of ROBUSTNESS; every score and drop with the bootstrap of the same draws of items."""
+    """Rows of ROBUSTNESS; every score and drop with the bootstrap of the same draws, items of one
+    group together.
+    """
 
-    def __init__(self, spec: VerticalSpec, items: int) -> None:
-        self.spec, self.items = spec, items
-        draws = np.random.default_rng(spec.seed).multinomial(
-            items, np.full(items, 1 / items), ROUNDS
-        )
-        self.weights = np.concatenate([np.ones((1, items)), draws])
+    def __init__(self, spec: VerticalSpec, groups: Sequence[str]) -> None:
+        self.spec, self.items = spec, len(groups)
+        self.draws = Draws(groups, spec.seed)
         self.rows: list[dict[str, Any]] = []
         self.whole: dict[str, np.ndarray] = {}  # scores of the untouched texts
 
     def add(self, attack: str, level: float, gold: Sequence[Any], said: Sequence[Any]) -> None:
         """One attack at one level; the untouched texts, or epsilon 0, come first."""
         kind = self.spec.task.kind
-        values = main_metric(kind, self.weights @ statistics(kind, gold, said, self.spec.labels))
+        found = scores_of(kind, gold, said, self.spec.labels, self.draws)
+        values = next(
+            (s.rounds for s in found if (s.label, s.metric) == ("all", MAIN_METRIC[kind])),
+            np.full(self.draws.weights.shape[1], np.nan),  # undefined, e.g. R2 of equal values
+        )
         if level == 0:
             self.whole[attack] = values
         drops = self.whole.get(attack, self.whole[CLEAN]) - values
-        low, high = _ends(values)
-        drop_low, drop_high = _ends(drops)
+        (low, high), (drop_low, drop_high) = interval(values), interval(drops)
         self.rows.append(
             self._row(attack) | {
                 "level": level, "score": float(values[0]), "low": low, "high": high,
@@ -192,15 +151,6 @@ class _Rows:
 
     def table(self) -> pa.Table:
         return pa.Table.from_pylist(self.rows, ROBUSTNESS)
-
-
-def _ends(rounds: np.ndarray) -> tuple[float | None, float | None]:
-    """The 95 % percentile interval; rounds in which the metric is undefined are left out."""
-    known = rounds[1:][np.isfinite(rounds[1:])]
-    if not len(known):
-        return None, None
-    low, high = np.quantile(known, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def gates_of(report: pa.Table, spec: VerticalSpec) -> list[Gate]:

@@ -11,6 +11,7 @@ from upath import UPath
 from vertical_assets.inference.answers import Answer, class_answers
 from vertical_assets.labels.targets import COLUMN, to_cell
 from vertical_assets.labels.tasks.pool import draw_pool
+from vertical_assets.release.artifacts import other_standard
 from vertical_assets.release.channels import ReleaseError, open_champion
 from vertical_assets.release.predictor import Predictor
 from vertical_assets.spec import TaskKind, VerticalSpec
@@ -49,6 +50,9 @@ def prelabel(
         return Prelabels(PRELABELS.empty_table(), None, f"{error}; the first release makes one")
     if kind == "question_answering":
         return Prelabels(PRELABELS.empty_table(), champion, ASKS_NOTHING)
+    changed = other_standard(predictor.description, spec)
+    if changed is not None:
+        return Prelabels(PRELABELS.empty_table(), champion, changed)
     gold = set(labeled["item_id"].to_pylist())
     pool = draw_pool(documents, gold, spec.annotation.tasks.pool, spec.seed)
     rows = [

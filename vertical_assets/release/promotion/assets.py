@@ -58,13 +58,9 @@ def build_assets(
     """
     key = [spec.name, "release"]
     by_people = spec.promote.approval == "required"
-    blocking = [
-        each.key
-        for asset in above
-        if isinstance(asset, dg.AssetsDefinition)
-        for each in asset.check_specs
-        if each.blocking
-    ]
+    made = [asset for asset in above if isinstance(asset, dg.AssetsDefinition)]
+    blocking = [each.key for asset in made for each in asset.check_specs if each.blocking]
+    parts = {each: asset.partitions_def for asset in made for each in asset.keys}
 
     @dg.asset(
         **spec.asset(stage, "release", version=VERSION, reads=READS, kinds={"parquet"}),
@@ -118,7 +114,7 @@ def build_assets(
         from vertical_assets.corpus.reading.sources import drop_folder
         from vertical_assets.evaluation.pages import comparison
         from vertical_assets.labels.splits import TEST
-        from vertical_assets.release.channels import releases_folder
+        from vertical_assets.release.channels import ReleaseError, releases_folder
         from vertical_assets.release.promotion.approvals import FILE, Approvals, read_approvals
         from vertical_assets.release.promotion.decision import APPROVAL, BETTER, figures_of
         from vertical_assets.release.promotion.gates import (
@@ -158,13 +154,16 @@ def build_assets(
             batch_verdicts.read(),
             labeled_set.read(),
         )
-        failures = recorded_failures(context.instance, blocking)
+        failures = recorded_failures(context.instance, blocking, parts)
         more = [
             Verdict("release", in_step(made_from(context.instance, spec, versions), versions)),
             *recorded_verdicts((k.asset_key.path[-1], k.name, why) for k, why in failures.items()),
         ]
         said = read_approvals(drop_folder(spec.name) / FILE) if by_people else Approvals()
-        found = promote(store_root(), judged_by, baselines.read(), more, said, spec)
+        try:
+            found = promote(store_root(), judged_by, baselines.read(), more, said, spec)
+        except ReleaseError as error:
+            raise dg.Failure(str(error)) from error
         tell(found, spec)
         decision, gates = found.decision, {v.gate.gate: v.gate for v in found.decision.verdicts}
         problem = None

@@ -6,10 +6,8 @@ items compare. What it was trained on is left out.
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +16,7 @@ from vertical_assets.evaluation.metrics import report_of, value_of
 from vertical_assets.evaluation.names import FINETUNED, INCUMBENT, MAIN_METRIC
 from vertical_assets.evaluation.significance import Gain, gain_over
 from vertical_assets.labels.splits import TEST, TRAIN, items_of
-from vertical_assets.release.artifacts import answers_by
+from vertical_assets.release.artifacts import answers_by, other_standard
 from vertical_assets.release.files import DESCRIPTION
 from vertical_assets.release.promotion.frozen import frozen_test, leaked
 from vertical_assets.spec import VerticalSpec
@@ -85,18 +83,16 @@ def compare(
         champion_saw: `trained_on` of the champion.
 
     Raises:
-        ComparisonError: the champion answers other labels, or no test item is left.
+        ComparisonError: the champion answers other labels, no test item is left, or a baseline was
+            not asked about all of them.
         DamagedArtifactError: a file of an artifact is not the one that was released.
     """
     kind, tested = spec.task.kind, frozen_test(labeled)
     left_out: int | None = None if champion is not None and champion_saw is None else 0
     if champion is not None:
-        said = json.loads((champion / DESCRIPTION).read_text())
-        if (said["kind"], set(said["labels"])) != (kind, set(spec.labels)):
-            raise ComparisonError(
-                f"the champion answers a {said['kind']} task with labels "
-                f"{', '.join(said['labels'])}: the label standard has changed since"
-            )
+        changed = other_standard(json.loads((champion / DESCRIPTION).read_text()), spec)
+        if changed is not None:
+            raise ComparisonError(changed)
     if champion_saw is not None:
         unseen = ~leaked(tested, champion_saw)
         left_out = int((~unseen).sum())
@@ -110,17 +106,22 @@ def compare(
     texts, groups = (
         dict(zip(ids, tested[column].to_pylist(), strict=True)) for column in ("text", "cluster_id")
     )
-    report = report_of(
-        answers_table(candidate, tested, spec),
-        baselines,
-        _train_targets(labeled),
-        spec.labels,
-        kind,
-        texts,
-        groups=groups,
-        seed=spec.seed,
-        incumbent=None if champion is None else answers_table(champion, tested, spec),
-    )
+    answered = answers_table(candidate, tested, spec)
+    incumbent = None if champion is None else answers_table(champion, tested, spec)
+    try:
+        report = report_of(
+            answered,
+            baselines,
+            items_of(labeled, TRAIN).labels,
+            spec.labels,
+            kind,
+            texts,
+            groups=groups,
+            seed=spec.seed,
+            incumbent=incumbent,
+        )
+    except ValueError as error:  # a baseline of other items
+        raise ComparisonError(str(error)) from error
     metric = MAIN_METRIC[kind]
     ours = value_of(report, FINETUNED, TEST, metric)
     if champion is None:
@@ -139,7 +140,3 @@ def answers_table(artifact: Path, tested: pa.Table, spec: VerticalSpec) -> pa.Ta
         [each.target for each in answers],
         [each.confidence for each in answers],
     )
-
-
-def _train_targets(labeled: pa.Table) -> Sequence[Any]:
-    return items_of(labeled, TRAIN).labels

@@ -103,7 +103,8 @@ def decide(
     Args:
         candidate: who it is, and what is known of it.
         verdicts: of all gates.
-        comparison: with the champion; None without one, or where `candidate.incomparable`.
+        comparison: with the champion; with the baselines alone without one, or where
+            `candidate.incomparable`; None where the artifact could not be asked.
         spec: section `promote`.
     """
     judged = list(verdicts)
@@ -113,7 +114,7 @@ def decide(
             f"vertical-assets rollback {spec.name} --to {candidate.release[:8]}"
         )
         judged.append(Verdict("release", Gate(WITHDRAWN, False, True, None, None, why)))
-    better = better_gate(candidate, comparison, spec.promote)
+    better = better_gate(candidate, comparison, spec)
     judged.append(Verdict(CHAMPION, better))
     if comparison is not None and comparison.gain is not None:
         worse = worse_gate(comparison, spec.promote)
@@ -138,15 +139,19 @@ def decide(
     return Decision(candidate.release, outcome, proposed, reason, tuple(judged))
 
 
-def better_gate(candidate: Candidate, comparison: Comparison | None, promote: Promote) -> Gate:
+def better_gate(candidate: Candidate, comparison: Comparison | None, spec: VerticalSpec) -> Gate:
     """Whether the candidate takes the champion's place; it blocks nothing: one that does not
-    becomes a challenger.
+    becomes a challenger, and where the two can't be compared a person may still prefer it.
     """
-    bar = promote.min_gain
+    promote, bar = spec.promote, spec.promote.min_gain
     if candidate.champion is None:
         return Gate(BETTER, True, False, None, bar, "there is no champion to compare with")
     if comparison is None or comparison.gain is None:
         why = candidate.incomparable or "it was not compared with the champion"
+        why += (
+            f"; vertical-assets rollback {spec.name} --to {candidate.release[:8]} puts it in the "
+            "champion's place all the same"
+        )
         return Gate(BETTER, False, False, None, bar, why)
     gain, relative = comparison.gain, comparison.relative
     enough = relative > bar  # an undefined gain is not

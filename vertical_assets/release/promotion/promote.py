@@ -30,9 +30,10 @@ from vertical_assets.release.promotion.frozen import (
 )
 from vertical_assets.release.promotion.gates import Stored, Verdict, as_set, verdicts_of
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.store.gates import Gate
 from vertical_assets.store.versions import local_directory
 
-DECIDED = "release.json"
+DECIDED, MEASURED = "release.json", "measured"
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,22 @@ def promote(
         more: verdicts that are on record.
         approvals: what people said.
         spec: the vertical.
+
+    Raises:
+        ReleaseError: another champion was put in place meanwhile; nothing was changed.
     """
     folder = channels.releases_folder(root, spec.name)
     now, release = channels.read_channels(folder), stored.artifact.name
     champion = now.replaced_by(release)
-    verdicts = [*verdicts_of(stored, spec), *more]
-    comparison, incomparable = None, None
-    try:
-        comparison = _compared(folder, champion, stored, baselines, spec)
-        judged = metrics.gates_of(comparison.report, spec)
-        verdicts += [Verdict("release", as_set(gate, spec)) for gate in judged]
-    except (ComparisonError, DamagedArtifactError, FileNotFoundError) as error:
-        incomparable = f"not compared: {error}"
+    comparison, incomparable = _measured(folder, champion, stored, baselines, spec)
+    judged = [measured_gate(comparison, incomparable)]
+    if comparison is not None:
+        judged += metrics.gates_of(comparison.report, spec)
+    verdicts = [
+        *verdicts_of(stored, spec),
+        *more,
+        *(Verdict("release", as_set(gate, spec)) for gate in judged),
+    ]
     candidate = Candidate(
         release,
         champion,
@@ -96,8 +101,36 @@ def promote(
             TRAINED_ON: as_bytes(trained_on(stored.labeled)),
         }
         channels.store_release(root, spec.name, stored.artifact, files)
-        after = channels.set_channel(folder, decision.outcome, release, decision.reason)
+        after = channels.set_channel(folder, decision.outcome, release, decision.reason, seen=now)
     return Promoted(decision, comparison, after, card)
+
+
+def _measured(
+    folder: UPath,
+    champion: str | None,
+    stored: Stored,
+    baselines: pa.Table,
+    spec: VerticalSpec,
+) -> tuple[Comparison | None, str | None]:
+    """The comparison with the champion, or, where the two can't be compared, with the baselines
+    alone and the reason; None where the artifact itself can't be asked.
+    """
+    whys: dict[str, None] = {}
+    for against in dict.fromkeys((champion, None)):
+        try:
+            comparison = _compared(folder, against, stored, baselines, spec)
+        except (ComparisonError, DamagedArtifactError, FileNotFoundError) as error:
+            whys[f"not compared: {error}"] = None
+        else:
+            return comparison, "; ".join(whys) or None
+    return None, "; ".join(whys)
+
+
+def measured_gate(comparison: Comparison | None, why: str | None) -> Gate:
+    """The artifact, as it would be served, answered the frozen test set."""
+    items = 0 if comparison is None else comparison.items
+    said = why if comparison is None else f"the artifact was asked about {items} test items"
+    return Gate(MEASURED, comparison is not None, True, float(items), None, str(said))
 
 
 def _compared(

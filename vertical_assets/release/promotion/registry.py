@@ -10,10 +10,9 @@ from typing import Any
 
 from upath import UPath
 
-from vertical_assets.release.channels import ARTIFACT, read_channels
+from vertical_assets.release.channels import ARTIFACT, LIVE, read_channels
 from vertical_assets.store.versions import local_directory
 
-ALIASES = ("champion", "challenger")
 RELEASE = "release"  # tag of a model version: the digest
 _SQLITE = "sqlite:///"
 
@@ -44,7 +43,7 @@ def mirror(folder: UPath, uri: str, facts: dict[str, Any] | None = None) -> dict
     aliases: dict[str, str] = dict(client.get_registered_model(vertical).aliases)
     found = client.search_model_versions(f"name = '{vertical}'")
     versions = {each.tags[RELEASE]: str(each.version) for each in found if RELEASE in each.tags}
-    for alias in ALIASES:
+    for alias in LIVE:
         release = getattr(channels, alias)
         if release is None:
             if alias in aliases:
@@ -56,7 +55,7 @@ def mirror(folder: UPath, uri: str, facts: dict[str, Any] | None = None) -> dict
         if str(aliases.get(alias)) != versions[release]:
             client.set_registered_model_alias(vertical, alias, versions[release])
             aliases[alias] = versions[release]
-    return {alias: str(aliases[alias]) for alias in ALIASES if alias in aliases}
+    return {alias: str(aliases[alias]) for alias in LIVE if alias in aliases}
 
 
 def _register(client: Any, vertical: str, release: UPath, facts: dict[str, Any]) -> str:

@@ -89,6 +89,7 @@ def test_tables_and_report_are_stored_and_linked(place: Path) -> None:
         link = event.materialization.metadata["report"].value
         page = Path(url2pathname(urlparse(str(link)).path))
         assert page.is_absolute()
+        assert event.materialization.metadata["report_file"].value == str(page)
         assert read(spec, "errors")["text"][-1].as_py() in page.read_text("utf-8")
 
 

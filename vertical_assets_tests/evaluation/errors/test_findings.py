@@ -1,11 +1,15 @@
 """What is found: planted outliers, wrong labels and errors; and how it comes into one queue."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
+from vertical_assets.corpus.cleaning.terms import Terms
+from vertical_assets.evaluation.errors.analysis import AnalysisError, analyse
 from vertical_assets.evaluation.errors.outliers import outliers_of
 from vertical_assets.evaluation.errors.relabel import Finding, relabel_queue, unusual
 from vertical_assets.evaluation.errors.wrong import errors_table, wrong_rows
@@ -19,6 +23,16 @@ from vertical_assets_tests.evaluation.errors.notes import (
 )
 
 LABELS = ("a", "b", "c")
+
+
+def test_predictions_about_items_that_are_gone_are_named() -> None:
+    labeled = labeled_set("classification")
+    said = predictions_with_errors(labeled, "classification")
+    left = labeled.filter(pc.not_equal(labeled["item_id"], "n001"))
+    with pytest.raises(
+        AnalysisError, match=r"lacks 1 of 60 items .* n001: materialize predictions"
+    ):
+        analyse(Path(), left, said, {}, Terms(()), spec_of("classification"))
 
 
 def test_planted_outliers_are_marked_and_the_same_every_time() -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -16,9 +15,7 @@ from vertical_assets.evaluation.robustness.pages import picture_of
 from vertical_assets.evaluation.robustness.report import (
     FGSM,
     gates_of,
-    main_metric,
     measure,
-    statistics,
 )
 from vertical_assets.labels.targets import Span
 from vertical_assets.spec import VerticalSpec
@@ -104,16 +101,35 @@ def test_every_kind_is_measured_twice_the_same(kind: str, base: Path, tmp_path: 
         assert [a.target for a in still] == plain
 
 
-def test_the_main_metrics_are_scikit_learns() -> None:
-    generator = np.random.default_rng(0)
-    gold, said = (list(generator.choice(["a", "b", "c"], 60)) for _ in range(2))
-    sums = statistics("classification", gold, said, ["a", "b", "c", "d"]).sum(0, keepdims=True)
-    assert main_metric("classification", sums)[0] == pytest.approx(
-        f1_score(gold, said, average="macro"), abs=1e-9
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_the_scores_are_those_of_scikit_learn(kind: str, base: Path, tmp_path: Path) -> None:
+    spec, checkpoint = spec_of(kind, items=len(TEXTS)), checkpoint_of(kind, base, tmp_path)
+    found = measure(checkpoint, labeled(kind), spec).table.to_pylist()[0]
+    said = [answer.target for answer in predict(checkpoint, TEXTS, spec)]
+    expected = (
+        f1_score(TARGETS[kind], said, average="macro")
+        if kind == "classification"
+        else r2_score(TARGETS[kind], said)
     )
-    true, given = generator.random((2, 30))
-    sums = statistics("regression", true, given, []).sum(0, keepdims=True)
-    assert main_metric("regression", sums)[0] == pytest.approx(r2_score(true, given), abs=1e-9)
+    assert found["score"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_items_of_one_group_are_no_independent_evidence(base: Path, tmp_path: Path) -> None:
+    """The interval is that of the groups; of a single one nothing is known."""
+    spec, checkpoint = spec_of("regression"), checkpoint_of("regression", base, tmp_path)
+    rows = labeled("regression")
+    place = rows.schema.get_field_index("cluster_id")
+
+    def of(groups: list[str]) -> dict[str, Any]:
+        grouped = rows.set_column(place, rows.schema.field(place), pa.array(groups))
+        found: dict[str, Any] = measure(checkpoint, grouped, spec).table.to_pylist()[1]
+        return found
+
+    alone, threes, together = (of([str(n // size) for n in range(12)]) for size in (1, 3, 12))
+    assert [threes["drop"], together["drop"]] == pytest.approx([alone["drop"]] * 2)
+    assert (alone["drop_low"], alone["drop_high"]) != (threes["drop_low"], threes["drop_high"])
+    assert None not in (alone["low"], threes["low"])
+    assert together["low"] is together["drop_high"] is None
 
 
 def test_fgsm_moves_every_token_by_epsilon_of_its_length_and_raises_the_loss(

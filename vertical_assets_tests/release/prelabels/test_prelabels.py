@@ -17,7 +17,7 @@ from vertical_assets.store.contracts import DEDUP_DOCUMENTS, LABELED
 from vertical_assets.store.io_managers import StoreIOManager
 from vertical_assets.store.tables import stage_table
 from vertical_assets.store.versions import commit, current
-from vertical_assets_tests.conftest import Project
+from vertical_assets_tests.conftest import Project, tiny
 from vertical_assets_tests.labels.tasks.items import documents, labeled, spec_of
 
 
@@ -75,6 +75,15 @@ def test_questions_that_nobody_asked_are_not_answered(built: Project, place: Pat
     spec = spec_of("question_answering")
     said = prelabel(documents(4).to_batches(), LABELED.empty_table(), releases(), spec)
     assert (said.table.num_rows, said.reason) == (0, ASKS_NOTHING)
+
+
+def test_a_champion_of_an_older_label_standard_says_nothing(built: Project, place: Path) -> None:
+    release(built)
+    task = {"name": "sentiment", "labels": {"bad": "", "fair": "", "good": ""}}
+    spec = VerticalSpec(**tiny(task=task, annotation={"path": "annotations/*"}))
+    said = prelabel(documents(4).to_batches(), LABELED.empty_table(), releases(), spec)
+    assert said.table.num_rows == 0
+    assert "labels negative, positive: the label standard has changed since" in said.reason
 
 
 def materialize(spec: VerticalSpec, found: pa.Table) -> dict[str, object]:

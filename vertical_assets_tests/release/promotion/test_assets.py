@@ -8,6 +8,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from mlflow import MlflowClient
 
 from vertical_assets.alerts import alerts
@@ -74,9 +77,30 @@ def test_a_build_ends_with_a_release(built: Project) -> None:
 
 
 def test_a_failed_check_cannot_be_passed_by_hand(instance: dg.DagsterInstance) -> None:
-    """f1_drop is on record as failed; somebody materializes release all the same."""
+    """f1_drop is on record as failed, and so is what one source was read with; the other source
+    was read later, in order. Somebody materializes release all the same.
+    """
+    raw = dg.AssetKey(["tiny", "raw_corpus"])
+    sources = {r.partition_key: r for r in instance.fetch_materializations(raw, limit=2).records}
+
+    def record_source(name: str, passed: bool) -> None:
+        of = sources[name]
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=raw,
+                check_name="rows_conserved",
+                passed=passed,
+                description=f"rows of {name} are lost",
+                target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+                    storage_id=of.storage_id, run_id=of.run_id, timestamp=of.timestamp
+                ),
+                blocking=True,
+            )
+        )
 
     def record(passed: bool) -> None:
+        record_source("first", passed)
+        record_source("second", passed=True)
         instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
                 asset_key=dg.AssetKey(["tiny", "quantized_artifact"]),
@@ -93,6 +117,7 @@ def test_a_failed_check_cannot_be_passed_by_hand(instance: dg.DagsterInstance) -
     assert now().champion is None
     assert metadata(instance)["verdict"] == "refused"
     assert "INT8 lost too much" in metadata(instance)["reason"]
+    assert "on record: rows of first are lost" in metadata(instance)["reason"]
     materialize(instance, spec_of())
     (told,) = alerts()  # once, however often it is judged
     assert (told["kind"], told["vertical"]) == ("release_refused", "tiny")

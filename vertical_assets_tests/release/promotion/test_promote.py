@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from vertical_assets.evaluation import metrics
 from vertical_assets.labels.splits import TEST
 from vertical_assets.release import channels
+from vertical_assets.release.files import DESCRIPTION
 from vertical_assets.release.promotion.approvals import Approval, Approvals
 from vertical_assets.release.promotion.comparison import answers_table
 from vertical_assets.release.promotion.frozen import (
@@ -247,6 +249,140 @@ def test_a_champion_that_saw_all_test_items_is_no_measure(judged: Judged, tmp_pa
     result = promoted(judged)
     assert result.decision.outcome == "challenger"
     assert "the champion was trained on all" in result.decision.reason
+
+
+def test_a_champion_of_another_label_set_is_no_measure(judged: Judged, tmp_path: Path) -> None:
+    """The label standard has changed: the model is measured against the baselines alone."""
+
+    def relabelled(artifact: Path) -> None:
+        description = json.loads((artifact / DESCRIPTION).read_text())
+        labels = ["negative", "neutral"]
+        (artifact / DESCRIPTION).write_text(json.dumps({**description, "labels": labels}))
+
+    old = put_champion(judged, altered(judged.stored.artifact, tmp_path / "old", relabelled))
+    result = promoted(judged)
+    assert result.decision.outcome == "challenger"
+    assert "labels negative, neutral: the label standard has changed" in result.decision.reason
+    assert (now(judged).champion, now(judged).challenger) == (old, result.decision.release)
+    assert result.comparison is not None
+    assert result.comparison.items == len(frozen_test(judged.stored.labeled))
+    assert f"{result.comparison.ours:.3f}" in result.card
+    folder = channels.releases_folder(judged.root, "tiny")
+    channels.rollback(folder, to=result.decision.release, reason="a person prefers it")
+    assert channels.open_champion(folder)[0] == result.decision.release
+
+
+def test_a_damaged_champion_is_no_measure(judged: Judged, tmp_path: Path) -> None:
+    old = put_champion(judged, altered(judged.stored.artifact, tmp_path / "old", short_sighted))
+    folder = channels.releases_folder(judged.root, "tiny")
+    (folder / old / channels.ARTIFACT / "model.bin").write_bytes(b"")
+    result = promoted(judged)
+    assert result.decision.outcome == "challenger"
+    assert "model.bin is not the file that was released" in result.decision.reason
+    assert now(judged).champion == old
+
+
+def test_the_test_set_may_be_another_than_the_champions(judged: Judged, tmp_path: Path) -> None:
+    """The champion was tried on other items: both are asked about today's, none is left out."""
+    labeled = judged.stored.labeled
+    others = frozen_test(labeled).slice(0, 2)
+    earlier = pa.concat_tables([labeled.filter(pc.not_equal(labeled["split"], TEST)), others])
+    put_champion(
+        judged, altered(judged.stored.artifact, tmp_path / "old", short_sighted), seen=earlier
+    )
+    result = promoted(judged)
+    assert result.comparison is not None
+    assert (result.comparison.items, result.comparison.left_out) == (len(frozen_test(labeled)), 0)
+    assert result.decision.outcome == "champion"
+
+
+def test_a_model_that_was_not_asked_about_the_test_set_is_not_released(judged: Judged) -> None:
+    labeled = judged.stored.labeled
+    untested = labeled.filter(pc.not_equal(labeled["split"], TEST))
+    result = promoted(judged, replace(judged.stored, labeled=untested))
+    assert failed(result) >= {"measured", "f1_drop"}
+    assert "labeled_set has no test item" in result.decision.reason
+    assert now(judged).champion is None
+
+
+def test_reports_of_fewer_items_are_refused_with_the_reason(judged: Judged) -> None:
+    """The labelled set was made again by hand, and has test items that nothing was asked about."""
+    said = judged.stored.predictions
+    (lost, *_) = said.filter(pc.equal(said["split"], TEST))["item_id"].to_pylist()
+    predictions, baselines = (
+        each.filter(pc.not_equal(each["item_id"], lost)) for each in (said, judged.baselines)
+    )
+    result = promoted(judged, replace(judged.stored, predictions=predictions))
+    assert failed(result) == {"f1_drop"}
+    assert f"test items, e.g. {lost}: materialize predictions again" in result.decision.reason
+    result = promoted(replace(judged, baselines=baselines))
+    assert failed(result) == {"measured"}
+    assert f"items, e.g. {lost}; let it predict the same labeled_set" in result.decision.reason
+    assert now(judged).champion is None
+
+
+def test_killed_before_its_channel_was_set_it_is_released_by_the_next_run(
+    judged: Judged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(channels, "set_channel", die)
+        with pytest.raises(KeyboardInterrupt):
+            promoted(judged)
+    folder, digest = channels.releases_folder(judged.root, "tiny"), judged.stored.artifact.name
+    assert (channels.released(folder), now(judged).champion) == ([digest], None)
+    with pytest.raises(channels.ReleaseError, match="never answered a request"):
+        channels.rollback(folder, to=digest)  # nobody decided about it
+    assert promoted(judged).decision.outcome == "champion"
+    assert now(judged).champion == digest
+
+
+def test_a_champion_that_changes_meanwhile_is_not_overruled(
+    judged: Judged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody goes back to the first release while the candidate is compared with the second."""
+
+    def relabelled(artifact: Path) -> None:
+        (artifact / "licences.json").write_text("[]")
+
+    first = put_champion(judged, altered(judged.stored.artifact, tmp_path / "first", relabelled))
+    put_champion(judged, altered(judged.stored.artifact, tmp_path / "second", short_sighted))
+    store = channels.store_release
+
+    def gone_back(*given: Any) -> str:
+        channels.rollback(channels.releases_folder(judged.root, "tiny"))
+        return store(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(channels, "store_release", gone_back)
+        with pytest.raises(channels.ReleaseError, match="became the champion while"):
+            promoted(judged)
+    assert (now(judged).champion, now(judged).challenger) == (first, None)
+    assert promoted(judged).decision.outcome == "challenger"  # no better than the first
+
+
+@pytest.mark.parametrize("gate", ["noise_drop", "argmax_agreement"])
+def test_a_gate_that_is_demanded_holds_a_model_back(judged: Judged, gate: str) -> None:
+    """By default both warn only; here the YAML asks for them."""
+    demanded = {**tiny()["promote"], "gates": [gate]}
+    strict = {"evaluate": {"robustness": {"max_drop": 0.0}}} if gate == "noise_drop" else {}
+    spec = VerticalSpec(**tiny(promote=demanded, **strict))
+    report = judged.stored.robustness.to_pylist()
+    for row in report:
+        if (row["attack"], row["level"]) == ("deletion", 0.1):
+            row["drop"] = 0.6
+    said = judged.stored.predictions.to_pylist()
+    for row in [row for row in said if row["split"] == TEST][:9]:
+        row["predicted"] = "negative" if row["predicted"] == "positive" else "positive"
+    stored = replace(
+        judged.stored,
+        robustness=pa.Table.from_pylist(report, judged.stored.robustness.schema),
+        predictions=pa.Table.from_pylist(said, judged.stored.predictions.schema),
+    )
+    assert gate not in failed(promoted(judged, stored))
+    assert gate in failed(promoted(replace(judged, spec=spec), stored))
 
 
 def test_what_was_rolled_back_from_stays_out(judged: Judged, tmp_path: Path) -> None:

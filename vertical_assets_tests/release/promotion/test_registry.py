@@ -8,13 +8,13 @@ from upath import UPath
 
 from vertical_assets.release import channels
 from vertical_assets.release.files import checksums
-from vertical_assets.release.promotion.registry import ALIASES, is_there, mirror
+from vertical_assets.release.promotion.registry import is_there, mirror
 from vertical_assets_tests.release.promotion.conftest import inside
 
 
 def aliases(client: MlflowClient) -> dict[str, str | None]:
     """alias -> release, as the registry has it."""
-    found: dict[str, str | None] = dict.fromkeys(ALIASES)
+    found: dict[str, str | None] = dict.fromkeys(channels.LIVE)
     for alias, version in client.get_registered_model("tiny").aliases.items():
         found[alias] = client.get_model_version("tiny", version).tags["release"]
     return found
