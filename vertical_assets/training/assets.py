@@ -349,6 +349,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                     work,
                     watching(context, spec, "finetuned_ckpt"),
                     open_features(directories),
+                    start.whole,
                 )
             except ModuleError as error:
                 raise dg.Failure(str(error), allow_retries=False) from error

@@ -242,6 +242,50 @@ def test_class_weights_are_inverse_frequencies_with_mean_one() -> None:
     assert class_weights(labels, 3, "none") is None
 
 
+@pytest.mark.parametrize("how", ["balanced", "sqrt"])
+def test_a_part_gives_each_class_the_weight_that_it_has_in_the_whole(how: str) -> None:
+    """As a warm start learns: many of the rare class are new, few of the other are replayed."""
+    import numpy as np
+
+    whole, part = np.array([0] * 900 + [1] * 200), np.array([0] * 45 + [1] * 150)
+    shares = []
+    for labels, weights in (
+        (whole, class_weights(whole, 2, how)),
+        (part, class_weights(part, 2, how, whole)),
+    ):
+        assert weights is not None
+        of_items = weights.double().numpy()[labels]
+        assert of_items.mean() == pytest.approx(1.0)
+        shares.append(of_items[labels == 1].sum() / of_items.sum())
+    assert shares[0] == pytest.approx(shares[1])
+
+
+def first_loss(items: Items, base: Path, work: Path, whole: Any = None, **settings: Any) -> float:
+    spec = changed("finetune", epochs=1, dropout=0.0, batch_tokens=2048, **settings)
+    (line, *_) = finetune(base, items, items, spec, work, whole=whole).log
+    return float(line["batch_loss"])
+
+
+def test_smoothing_and_class_weights_reach_the_loss(
+    texts: Items, base: Path, tmp_path: Path
+) -> None:
+    """Smoothed by alpha, targets are 1 - alpha of the class and alpha of all (SPEC T9)."""
+    labels = ["negative" if number % 8 else "positive" for number in range(len(texts.texts))]
+    skewed = Items(texts.texts, labels, texts.groups)
+    hard, soft, softer = (
+        first_loss(skewed, base, tmp_path / f"{alpha}", label_smoothing=alpha)
+        for alpha in (0.0, 0.1, 0.2)
+    )
+    assert hard != soft
+    assert softer - hard == pytest.approx(2 * (soft - hard), rel=1e-3)  # linear in alpha
+    rooted = {"label_smoothing": 0.0, "class_weights": "sqrt"}
+    weighted = first_loss(skewed, base, tmp_path / "sqrt", **rooted)
+    assert weighted != pytest.approx(hard, rel=1e-4)
+    again = first_loss(skewed, base, tmp_path / "again", whole=labels, **rooted)
+    other = first_loss(skewed, base, tmp_path / "other", whole=texts.labels, **rooted)
+    assert again == weighted != other
+
+
 def test_a_training_state_survives_its_file(tmp_path: Path) -> None:
     state = {
         "global_step": 3,
