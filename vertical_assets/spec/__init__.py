@@ -79,7 +79,8 @@ __all__ = [
 
 # Kinds of tasks whose gold labels speak of the text as a whole.
 SURVIVES_TRANSLATION = ("classification", "multi_label", "regression")
-
+# Kinds of tasks whose labels can be weighted by their frequency.
+WEIGHED = ("classification", "multi_label")
 
 # Kinds of tasks on which a model can't say beforehand how sure it will be.
 UNSURE: dict[TaskKind, str] = {
@@ -336,6 +337,11 @@ class VerticalSpec(Strict):
                 raise ValueError(
                     f"model.modules reads {module.type!r}; add 'features.{module.type}: {{}}'"
                 )
+        if self.finetune.class_weights != "none" and kind not in WEIGHED:
+            raise ValueError(
+                f"finetune.class_weights is for {' and '.join(WEIGHED)}, the task is {kind}; "
+                "remove finetune.class_weights"
+            )
         if self.model.is_plain(kind):
             return self
         for section, there in (

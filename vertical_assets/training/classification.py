@@ -13,13 +13,20 @@ from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from vertical_assets.batching import in_order
-from vertical_assets.labels.splits import Items
+from vertical_assets.labels.splits import TRAIN, VALIDATION, Items
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.adaptation.first_token import first_token_only
 from vertical_assets.training.adaptation.tokenizing import tokenized
 from vertical_assets.training.loop.batches import Steps
 from vertical_assets.training.loop.logs import Watch
-from vertical_assets.training.loop.loop import Plan, TrainingModule, freeze, set_dropout, train
+from vertical_assets.training.loop.loop import (
+    Plan,
+    TrainingModule,
+    UntrainableError,
+    freeze,
+    set_dropout,
+    train,
+)
 from vertical_assets.training.loop.privacy import Private, private_facts, private_training
 from vertical_assets.training.loop.schedules import initial_rate
 from vertical_assets.training.modules.data import codes_of
@@ -100,6 +107,20 @@ def class_weights(
     return torch.tensor(raw * counts.sum() / (raw * counts).sum(), dtype=torch.float32)
 
 
+def check_splits(train_set: Items, validation_set: Items) -> None:
+    """Refuses a labelled set that has nothing to learn from, or nothing to judge by.
+
+    Raises:
+        UntrainableError: a split has no item.
+    """
+    for name, items in ((TRAIN, train_set), (VALIDATION, validation_set)):
+        if not items.texts:
+            raise UntrainableError(
+                f"the labelled set has no item in its {name} split; label more documents, or "
+                "change split.validation and split.test"
+            )
+
+
 def plan_of(
     spec: VerticalSpec,
     records: int,
@@ -151,9 +172,13 @@ def finetune(
         more: further callbacks.
         whole: labels of the whole training split, where `train_set` is a part of it; for the
             class weights.
+
+    Raises:
+        UntrainableError: a split has no item, or `finetune` asks for what the encoder has not.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    check_splits(train_set, validation_set)
     settings, labels = spec.finetune, spec.labels
     tokenizer = AutoTokenizer.from_pretrained(base)
     torch.manual_seed(spec.seed)  # the head starts from random weights

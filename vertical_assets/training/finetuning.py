@@ -13,7 +13,12 @@ from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training import classification
 from vertical_assets.training.adaptation.first_token import first_token_only
-from vertical_assets.training.classification import Finetuned, class_weights, plan_of
+from vertical_assets.training.classification import (
+    Finetuned,
+    check_splits,
+    class_weights,
+    plan_of,
+)
 from vertical_assets.training.loop.batches import Steps
 from vertical_assets.training.loop.logs import Watch
 from vertical_assets.training.loop.loop import Plan, TrainingModule, freeze, set_dropout, train
@@ -139,6 +144,7 @@ def finetune(
 
     Raises:
         ModuleError: a module's options are wrong, or a feature that it reads is not given.
+        UntrainableError: a split has no item, or `finetune` asks for what the encoder has not.
     """
     from transformers import AutoTokenizer
 
@@ -147,6 +153,7 @@ def finetune(
         return classification.finetune(
             base, train_set, validation_set, spec, work, watch, whole=whole
         )
+    check_splits(train_set, validation_set)
     tokenizer = AutoTokenizer.from_pretrained(base)
     sources = sources or {}
     torch.manual_seed(spec.seed)  # modules and head start from random weights
