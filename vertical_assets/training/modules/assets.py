@@ -162,9 +162,10 @@ def finetuned_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
             {**inputs, **({"parent": parent.name} if parent else {})},
         )
         work.mkdir(parents=True, exist_ok=True)
+        sections = ["model", "finetune"]
         with (
             tracked(
-                context.resources.mlflow, spec, "finetuned_ckpt", context.run.run_id, ["finetune"]
+                context.resources.mlflow, spec, "finetuned_ckpt", context.run.run_id, sections
             ) as run,
             tempfile.TemporaryDirectory() as folder,
             # A killed run's orphan may still be training here: it is waited for, and resumed.

@@ -55,9 +55,12 @@ def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             version=VERSION,
             reads=[
                 *(*spec.model.base_sections, "processes", "split", "task", "seed"),
-                *(f"pretrain.{name}" for name in ("batch_tokens", "epochs", "mask", "packing")),
-                *(f"finetune.{name}" for name in ("batch_tokens", "epochs", "privacy")),
-                *("pretrain.freeze_layers", "finetune.freeze_layers"),
+                *(
+                    f"{section}.{name}"
+                    for section in ("pretrain", "finetune")
+                    for name in ("batch_tokens", "epochs", "freeze_layers", "precision")
+                ),
+                *("pretrain.mask", "pretrain.packing", "finetune.privacy"),
             ],
             kinds={"parquet"},
         ),

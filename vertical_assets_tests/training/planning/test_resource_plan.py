@@ -1,6 +1,7 @@
 """The resource plan: what is chosen for which devices, and what a training then really took."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from vertical_assets.training.planning.resource_plan import (
     balance,
     choose,
     found_devices,
+    memory_as_configured,
     plan,
     predicted_and_measured,
 )
@@ -85,6 +87,17 @@ def test_the_proposal_is_yaml_that_a_vertical_takes() -> None:
     spec = VerticalSpec(**tiny(**proposed))
     assert spec.processes.devices == 8
     assert spec.finetune.batch_tokens * spec.processes.batches_per_step == 65_536
+
+
+def test_the_plan_of_what_is_configured_is_in_its_precision() -> None:
+    usual = job(SMALL, 16_384)
+
+    def peak(**changes: Any) -> int:
+        return memory_as_configured(replace(usual, **changes), Processes(), cards(24)).peak
+
+    assert peak() == peak(precision="bf16") < peak(precision="fp32")
+    private = {"per_sample": True}  # its norms would be rounded
+    assert peak(**private) == peak(**private, precision="fp32")
 
 
 def test_even_batches_are_balanced_and_others_are_not() -> None:
