@@ -15,7 +15,14 @@ from vertical_assets.spec import Processes, VerticalSpec
 from vertical_assets.training.adaptation.base_models import prepare_base
 from vertical_assets.training.classification import finetune
 from vertical_assets.training.loop.batches import Steps
-from vertical_assets.training.loop.monitor import MemoryMonitor, usage
+from vertical_assets.training.loop.monitor import (
+    MOST_MEMORY,
+    USAGE,
+    MemoryMonitor,
+    note,
+    usage,
+)
+from vertical_assets.training.planning.assets import memory_verdict
 from vertical_assets.training.planning.costs import Network, network_of, network_of_model
 from vertical_assets.training.planning.resource_plan import (
     GB,
@@ -157,6 +164,15 @@ def test_more_than_80_percent_of_the_memory_raises_an_alert(
     finetune(base, items, items, spec, tmp_path / "run", more=[watch])
     assert json.loads(watch.path.read_text())["memory_alert"] is True
     assert sum("take over what resource_plan proposes" in line for line in caplog.messages) == 1
+
+
+@pytest.mark.parametrize(("share", "passes"), [(0.79, True), (0.81, False)])
+def test_a_checkpoints_check_warns_of_it(tmp_path: Path, share: float, passes: bool) -> None:
+    """What a check warns of is an alert (see `alerting`)."""
+    note(tmp_path / USAGE, memory_share=share, memory_alert=share > MOST_MEMORY)
+    verdict = memory_verdict(tmp_path)
+    assert (verdict.passed, verdict.severity.name) == (passes, "WARN")
+    assert f"{share:.0%} of the memory" in str(verdict.description)
 
 
 def test_processes_default_to_one() -> None:
