@@ -69,6 +69,7 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
         ),
         ("model", {"base": "package"}, ["needs 'package' and 'resource'", "add both"]),
         ("finetune.freeze_layers", 3, ["more than the 2 layers", "lower it"]),
+        ("pretrain.freeze_layers", 3, ["pretrain.freeze_layers (3)", "lower it"]),
         ("model.modules", [{"type": "crf"}], ["'crf' can't serve", "classification; use sequence"]),
         ("model.modules", [{"type": "nope"}], ["no module type 'nope'", "is it installed?"]),
         ("model.modules", [{"type": "bilstm", "hiden": 3}], ["hiden", "Extra inputs"]),

@@ -166,11 +166,13 @@ class VerticalSpec(Strict):
     @model_validator(mode="after")
     def _layers_fit(self) -> Self:
         layers = self.model.layers
-        if layers and self.finetune.freeze_layers > len(layers):
-            raise ValueError(
-                f"finetune.freeze_layers ({self.finetune.freeze_layers}) is more than the "
-                f"{len(layers)} layers that model.layers keeps; lower it"
-            )
+        for section in ("pretrain", "finetune"):
+            frozen = getattr(self, section).freeze_layers
+            if layers and frozen > len(layers):
+                raise ValueError(
+                    f"{section}.freeze_layers ({frozen}) is more than the {len(layers)} layers "
+                    "that model.layers keeps; lower it"
+                )
         return self
 
     @model_validator(mode="after")
