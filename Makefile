@@ -36,11 +36,11 @@ status: $(STAMP)
 	$(BIN)/vertical-assets status
 
 mlflow: $(STAMP)  ## MLflow's pages on http://127.0.0.1:5000
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///data/mlflow.db -h 127.0.0.1 -p 5000
+	$(BIN)/mlflow ui --backend-store-uri $(or $(MLFLOW_TRACKING_URI),sqlite:///data/mlflow.db) -h 127.0.0.1 -p 5000
 
 tensorboard: $(STAMP)  ## TensorBoard's pages on http://127.0.0.1:6006
-	mkdir -p data/tensorboard
-	$(BIN)/tensorboard --logdir data/tensorboard --host 127.0.0.1 --port 6006
+	mkdir -p $(or $(VERTICAL_TENSORBOARD),data/tensorboard)
+	$(BIN)/tensorboard --logdir $(or $(VERTICAL_TENSORBOARD),data/tensorboard) --host 127.0.0.1 --port 6006
 
 label-studio: $(STUDIO_STAMP)  ## Label Studio on http://127.0.0.1:8080, with SQLite in data/label-studio
 	@mkdir -p -m 700 $(STUDIO_DATA)

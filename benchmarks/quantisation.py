@@ -122,7 +122,7 @@ def built(name: str, store: Path) -> Subject | None:
 def unbuilt(name: str, folder: Path) -> Subject:
     """The vertical's base model, adapted, with a random head."""
     import torch
-    from training import texts_of
+    from training_start import texts_of
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     from vertical_assets.labels.splits import Items

@@ -49,7 +49,7 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import store_root
 from vertical_assets.store.io_managers import DATA_VERSION_TAG, NEEDS
 from vertical_assets.store.versions import LOG, sweep
-from vertical_assets.training.assets import COLD_TAG
+from vertical_assets.training.modules.assets import COLD_TAG
 
 PID_VARIABLE = "VERTICAL_BUILD_PID"
 BUILD_LOG = "data/build.log"

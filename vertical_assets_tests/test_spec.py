@@ -69,6 +69,7 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
         ),
         ("model", {"base": "package"}, ["needs 'package' and 'resource'", "add both"]),
         ("finetune.freeze_layers", 3, ["more than the 2 layers", "lower it"]),
+        ("pretrain.freeze_layers", 3, ["pretrain.freeze_layers (3)", "lower it"]),
         ("model.modules", [{"type": "crf"}], ["'crf' can't serve", "classification; use sequence"]),
         ("model.modules", [{"type": "nope"}], ["no module type 'nope'", "is it installed?"]),
         ("model.modules", [{"type": "bilstm", "hiden": 3}], ["hiden", "Extra inputs"]),
@@ -109,6 +110,19 @@ def test_every_kind_of_task_says_what_its_targets_are_made_of(
 ) -> None:
     people = {"path": "labels/*.jsonl"}
     assert VerticalSpec(**tiny(task={"name": "t", **task}, annotation=people)).labels == labels
+
+
+@pytest.mark.parametrize("kind", ["entities", "question_answering", "regression"])
+def test_what_has_no_classes_has_no_class_weights(kind: str) -> None:
+    task = {"name": "t", "kind": kind, **({"labels": {"Drug": ""}} if kind == "entities" else {})}
+    with pytest.raises(ValidationError, match=r"remove finetune\.class_weights"):
+        VerticalSpec(
+            **tiny(
+                task=task,
+                annotation={"path": "labels/*.jsonl"},
+                finetune={"class_weights": "balanced"},
+            )
+        )
 
 
 def test_simulated_numbers_need_a_range() -> None:
@@ -188,6 +202,6 @@ def test_defaults_are_the_specifications_numbers() -> None:
         assert loop.learning_rate is None  # by scale, SPEC M11
         assert (loop.schedule, loop.cold_start) == ("cosine", "constant")  # SPEC T7, T8
         assert loop.warmup == 10_000 / 50_000  # SPEC T7, T8
-    assert 1e-6 <= spec.finetune.weight_decay <= 1e-3  # SPEC M12
+        assert 1e-6 <= loop.weight_decay <= 1e-3  # SPEC M12
     assert spec.evaluate.f1 == 0.90  # SPEC E1
     assert spec.evaluate.rouge_l == 0.75  # SPEC E2

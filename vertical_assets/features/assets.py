@@ -157,7 +157,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             STAGE,
             "word_vectors",
             version=VERSION,
-            reads=["features.word_vectors", "clean", "split", "language", "seed"],
+            reads=["features.word_vectors", "clean", "split", "seed"],
             kinds={"gensim"},
         ),
         ins={"dedup_corpus": dg.AssetIn(key["dedup_corpus"])},

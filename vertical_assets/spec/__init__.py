@@ -79,7 +79,8 @@ __all__ = [
 
 # Kinds of tasks whose gold labels speak of the text as a whole.
 SURVIVES_TRANSLATION = ("classification", "multi_label", "regression")
-
+# Kinds of tasks whose labels can be weighted by their frequency.
+WEIGHED = ("classification", "multi_label")
 
 # Kinds of tasks on which a model can't say beforehand how sure it will be.
 UNSURE: dict[TaskKind, str] = {
@@ -165,11 +166,13 @@ class VerticalSpec(Strict):
     @model_validator(mode="after")
     def _layers_fit(self) -> Self:
         layers = self.model.layers
-        if layers and self.finetune.freeze_layers > len(layers):
-            raise ValueError(
-                f"finetune.freeze_layers ({self.finetune.freeze_layers}) is more than the "
-                f"{len(layers)} layers that model.layers keeps; lower it"
-            )
+        for section in ("pretrain", "finetune"):
+            frozen = getattr(self, section).freeze_layers
+            if layers and frozen > len(layers):
+                raise ValueError(
+                    f"{section}.freeze_layers ({frozen}) is more than the {len(layers)} layers "
+                    "that model.layers keeps; lower it"
+                )
         return self
 
     @model_validator(mode="after")
@@ -336,6 +339,11 @@ class VerticalSpec(Strict):
                 raise ValueError(
                     f"model.modules reads {module.type!r}; add 'features.{module.type}: {{}}'"
                 )
+        if self.finetune.class_weights != "none" and kind not in WEIGHED:
+            raise ValueError(
+                f"finetune.class_weights is for {' and '.join(WEIGHED)}, the task is {kind}; "
+                "remove finetune.class_weights"
+            )
         if self.model.is_plain(kind):
             return self
         for section, there in (

@@ -99,12 +99,17 @@ class Search(Strict):
     def _lists_are_ranges(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
-        return {
-            key: {"low": given[0], "high": given[1], "log": "log" in given[2:]}
-            if isinstance(given, (list, tuple)) and len(given) in (2, 3)
-            else given
-            for key, given in value.items()
-        }
+        found: dict[object, object] = {}
+        for key, given in value.items():
+            found[key] = given
+            if isinstance(given, (list, tuple)):
+                if len(given) not in (2, 3) or given[2:] not in ([], ["log"], (), ("log",)):
+                    raise ValueError(
+                        f"search.parameters: {key} is {list(given)}; write [low, high], or "
+                        "[low, high, log], or {choices: [...]}"
+                    )
+                found[key] = {"low": given[0], "high": given[1], "log": len(given) == 3}
+        return found
 
     @model_validator(mode="after")
     def _something_to_search(self) -> Self:

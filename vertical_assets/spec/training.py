@@ -33,7 +33,8 @@ class Loop(Strict):
         default=0.2, description="Cold start as share of the steps: 10,000 of 50,000 (T7, T8)."
     )
     weight_decay: Annotated[float, Field(ge=0)] = Field(
-        default=1e-3, description="L2; the specification's range is 1e-6..1e-3 (M12)."
+        default=1e-3,
+        description="L2; the specification's range is 1e-6..1e-3 (M12). BERT had 0.01 (2018).",
     )
     l1: Annotated[float, Field(ge=0)] = Field(
         default=0.0, description="L1, which sets weights to zero; 1e-6..1e-3 (M12)."
@@ -248,7 +249,9 @@ class Model(Strict):
 
 
 class Pretrain(Loop):
-    """Masked-language-model training on the domain corpus (SPEC T5)."""
+    """Training on the unlabelled corpus (SPEC T5): masked tokens by an encoder, the next token by a
+    decoder.
+    """
 
     epochs: Annotated[float, Field(gt=0)] = 1.0
     batch_tokens: Positive = 4096
@@ -256,9 +259,6 @@ class Pretrain(Loop):
         default=False,
         description="Documents of any length end to end, without padding, each attending to "
         "itself only; or batches of documents of similar length.",
-    )
-    weight_decay: Annotated[float, Field(ge=0)] = Field(
-        default=0.01, description="L2 (M12); the value of BERT's own training."
     )
     mask: Fraction = Field(default=0.15, description="Share of masked tokens (BERT, 2018).")
     held_out: Fraction = Field(default=0.02, description="Documents kept for the loss check.")
@@ -287,13 +287,19 @@ class WarmStart(Strict):
 
 
 class Finetune(Loop):
-    """Training of the classifier (SPEC T6-T9, M11-M13)."""
+    """Training on labelled items (SPEC T6-T9, M11-M13)."""
 
     epochs: Positive = 3
     batch_tokens: Positive = 2048
-    label_smoothing: Fraction = Field(default=0.1, description="alpha of T9.")
+    label_smoothing: Fraction = Field(
+        default=0.1,
+        description="alpha of T9, for classes, labels, tags and a decoder's tokens; a CRF, places "
+        "of answers and numbers know none.",
+    )
     class_weights: Literal["none", "sqrt", "balanced"] = Field(
-        default="none", description="Inverse class frequency (E1), its root, or none."
+        default="none",
+        description="Inverse class frequency (E1), its root, or none; of classification and "
+        "multi_label.",
     )
     per_group: Positive | None = Field(
         default=None,

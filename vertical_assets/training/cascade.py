@@ -11,6 +11,7 @@ from vertical_assets.inference.cascade import FirstStage
 from vertical_assets.labels.gold.lexical import fit_tfidf_classifier
 from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.training.modules.data import codes_of
 
 NEVER = -1e4  # bias of a label that training never saw
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 1.0)
@@ -23,7 +24,7 @@ def fit_first_stage(train_set: Items, validation_set: Items, spec: VerticalSpec)
     Args:
         train_set: what it learns from.
         validation_set: what it is calibrated on.
-        spec: `model.cascade`, `task`, `dedup.unit`, `language`.
+        spec: `model.cascade`, `task`, `language`.
     """
     if spec.model.cascade is None:
         raise ValueError("this vertical has no model.cascade")
@@ -50,12 +51,6 @@ def fit_first_stage(train_set: Items, validation_set: Items, spec: VerticalSpec)
     gold = codes_of(validation_set.labels, spec.labels)
     best = best_temperature(raw.logits(validation_set.texts), gold)
     return replace(raw, temperature=best)
-
-
-def codes_of(targets: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-    """Numbers of labels."""
-    index = {label: code for code, label in enumerate(labels)}
-    return np.array([index[target] for target in targets], np.int64)
 
 
 def best_temperature(logits: np.ndarray, gold: np.ndarray) -> float:

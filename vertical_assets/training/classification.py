@@ -13,15 +13,23 @@ from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from vertical_assets.batching import in_order
-from vertical_assets.labels.splits import Items
+from vertical_assets.labels.splits import TRAIN, VALIDATION, Items
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.adaptation.first_token import first_token_only
 from vertical_assets.training.adaptation.tokenizing import tokenized
 from vertical_assets.training.loop.batches import Steps
 from vertical_assets.training.loop.logs import Watch
-from vertical_assets.training.loop.loop import Plan, TrainingModule, freeze, set_dropout, train
+from vertical_assets.training.loop.loop import (
+    Plan,
+    TrainingModule,
+    UntrainableError,
+    freeze,
+    set_dropout,
+    train,
+)
 from vertical_assets.training.loop.privacy import Private, private_facts, private_training
 from vertical_assets.training.loop.schedules import initial_rate
+from vertical_assets.training.modules.data import codes_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -75,17 +83,42 @@ class Finetuned:
     facts: dict[str, Any]
 
 
-def class_weights(labels: np.ndarray, classes: int, how: str) -> torch.Tensor | None:
+def class_weights(
+    labels: np.ndarray, classes: int, how: str, whole: np.ndarray | None = None
+) -> torch.Tensor | None:
     """Weights inversely proportional to the class frequency (SPEC E1), or to its root; mean 1
-    over the items. A class without items weighs 1.
+    over the items. A class without items weighs 1 before that.
+
+    Args:
+        labels: numbers of the classes of what is learnt from.
+        classes: how many there are.
+        how: none | sqrt | balanced.
+        whole: the same of the whole training split, where `labels` is a part of it: together, a
+            class's items then weigh what they weigh there, whatever the part has of it.
     """
     if how == "none":
         return None
     counts = np.bincount(labels, minlength=classes).astype(np.float64)
-    raw = np.where(counts > 0, counts.sum() / np.maximum(counts, 1), 1.0)
+    known = counts if whole is None else np.bincount(whole, minlength=classes).astype(np.float64)
+    raw = np.where(known > 0, known.sum() / np.maximum(known, 1), 1.0)
     if how == "sqrt":
         raw = np.sqrt(raw)
+    raw *= np.where(counts > 0, known / np.maximum(counts, 1), 1.0)
     return torch.tensor(raw * counts.sum() / (raw * counts).sum(), dtype=torch.float32)
+
+
+def check_splits(train_set: Items, validation_set: Items) -> None:
+    """Refuses a labelled set that has nothing to learn from, or nothing to judge by.
+
+    Raises:
+        UntrainableError: a split has no item.
+    """
+    for name, items in ((TRAIN, train_set), (VALIDATION, validation_set)):
+        if not items.texts:
+            raise UntrainableError(
+                f"the labelled set has no item in its {name} split; label more documents, or "
+                "change split.validation and split.test"
+            )
 
 
 def plan_of(
@@ -124,6 +157,7 @@ def finetune(
     work: Path,
     watch: Watch | None = None,
     more: Sequence[Callback] = (),
+    whole: Sequence[str] | None = None,
 ) -> Finetuned:
     """Trains a classification head and the encoder under it; keeps the best validation macro F1.
 
@@ -132,30 +166,35 @@ def finetune(
             vertical, from whose weights training goes on.
         train_set: what is learnt from.
         validation_set: decides which weights are kept and when to stop (M13).
-        spec: sections `finetune`, `model`, `task`, `seed`.
+        spec: sections `finetune`, `model`, `processes`, `task`, `seed`.
         work: folder of this run; a checkpoint found there is resumed.
         watch: who is told while it runs.
         more: further callbacks.
+        whole: labels of the whole training split, where `train_set` is a part of it; for the
+            class weights.
+
+    Raises:
+        UntrainableError: a split has no item, or `finetune` asks for what the encoder has not.
     """
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    check_splits(train_set, validation_set)
     settings, labels = spec.finetune, spec.labels
-    index = {label: code for code, label in enumerate(labels)}
     tokenizer = AutoTokenizer.from_pretrained(base)
     torch.manual_seed(spec.seed)  # the head starts from random weights
     model = AutoModelForSequenceClassification.from_pretrained(
         base,
         num_labels=len(labels),
         id2label=dict(enumerate(labels)),
-        label2id=index,
+        label2id={label: code for code, label in enumerate(labels)},
         problem_type="single_label_classification",
     )
     freeze(model, settings.freeze_layers)
     set_dropout(model, settings.dropout)
     inputs = tokenized(train_set.texts, tokenizer, spec, work)
-    codes = np.array([index[label] for label in train_set.labels])
+    codes = codes_of(train_set.labels, labels)
     held = tokenized(validation_set.texts, tokenizer, spec, work)
-    held_codes = np.array([index[label] for label in validation_set.labels])
+    held_codes = codes_of(validation_set.labels, labels)
     private: Private | None = None
     if settings.privacy is not None:
         rows = settings.privacy.rows or max(1, settings.batch_tokens // spec.model.max_tokens)
@@ -178,7 +217,12 @@ def finetune(
     plan = plan_of(spec, len(inputs.ids), model.config.num_hidden_layers)
     module = ClassificationModule(
         model,
-        class_weights(codes, len(labels), settings.class_weights),
+        class_weights(
+            codes,
+            len(labels),
+            settings.class_weights,
+            None if whole is None else codes_of(whole, labels),
+        ),
         settings.label_smoothing,
         plan,
         len(steps),

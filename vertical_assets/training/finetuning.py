@@ -1,6 +1,6 @@
 """Fine-tuning of the modules of any kind of task on the labelled set (SPEC M5-M10, T6-T9)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,12 @@ from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training import classification
 from vertical_assets.training.adaptation.first_token import first_token_only
-from vertical_assets.training.classification import Finetuned, class_weights, plan_of
+from vertical_assets.training.classification import (
+    Finetuned,
+    check_splits,
+    class_weights,
+    plan_of,
+)
 from vertical_assets.training.loop.batches import Steps
 from vertical_assets.training.loop.logs import Watch
 from vertical_assets.training.loop.loop import Plan, TrainingModule, freeze, set_dropout, train
@@ -21,6 +26,8 @@ from vertical_assets.training.modules.data import (
     Inputs,
     LabelledInputs,
     VectorSource,
+    codes_of,
+    hot_of,
     inputs_of,
     labelled,
 )
@@ -116,6 +123,7 @@ def finetune(
     work: Path,
     watch: Watch | None = None,
     sources: Mapping[str, VectorSource] | None = None,
+    whole: Sequence[Any] | None = None,
 ) -> Finetuned:
     """Trains the modules that the YAML names and the encoder under them; keeps the weights of the
     best validation score of the task's kind (`scores.MONITOR`).
@@ -127,19 +135,25 @@ def finetune(
             vertical, from whose weights training goes on.
         train_set: what is learnt from.
         validation_set: decides which weights are kept and when to stop (M13).
-        spec: sections `finetune`, `model`, `task`, `seed`.
+        spec: sections `finetune`, `model`, `processes`, `task`, `seed`.
         work: folder of this run; a checkpoint found there is resumed.
         watch: who is told while it runs.
         sources: feature -> its vectors, for the modules that read one.
+        whole: targets of the whole training split, where `train_set` is a part of it; for the
+            class weights.
 
     Raises:
         ModuleError: a module's options are wrong, or a feature that it reads is not given.
+        UntrainableError: a split has no item, or `finetune` asks for what the encoder has not.
     """
     from transformers import AutoTokenizer
 
     kind, settings, labels = spec.task.kind, spec.finetune, spec.labels
     if spec.model.is_plain(kind):
-        return classification.finetune(base, train_set, validation_set, spec, work, watch)
+        return classification.finetune(
+            base, train_set, validation_set, spec, work, watch, whole=whole
+        )
+    check_splits(train_set, validation_set)
     tokenizer = AutoTokenizer.from_pretrained(base)
     sources = sources or {}
     torch.manual_seed(spec.seed)  # modules and head start from random weights
@@ -179,7 +193,7 @@ def finetune(
     plan = plan_of(spec, len(windows.windows), layers, *MONITOR[kind])
     module = TaskModule(
         model,
-        LossSettings(settings.label_smoothing, label_weights(learned, labels, spec)),
+        LossSettings(settings.label_smoothing, label_weights(learned, labels, spec, whole)),
         held,
         validation_set.labels,
         plan,
@@ -218,20 +232,33 @@ def widths_of(sources: Mapping[str, VectorSource], texts: list[str]) -> dict[str
 
 
 def label_weights(
-    learned: LabelledInputs, labels: tuple[str, ...], spec: VerticalSpec
+    learned: LabelledInputs,
+    labels: tuple[str, ...],
+    spec: VerticalSpec,
+    whole: Sequence[Any] | None = None,
 ) -> torch.Tensor | None:
-    """Weights by inverse frequency (SPEC E1): of classes; of the items that have a label against
-    those that have not, where there may be several. None for other kinds.
+    """Weights by inverse frequency (SPEC E1): of classes (see `class_weights`); of the items that
+    have a label against those that have not, where there may be several. None for other kinds.
+    `whole` are the targets of the whole training split, where a part of it is learnt.
     """
     how = spec.finetune.class_weights
     if "codes" in learned.per_row:
-        return class_weights(learned.per_row["codes"], len(labels), how)
+        known = None if whole is None else codes_of(whole, labels)
+        return class_weights(learned.per_row["codes"], len(labels), how, known)
     if "hot" not in learned.per_row or how == "none":
         return None
-    hot = learned.per_row["hot"]
+    ratio = odds_against(learned.per_row["hot"])
+    if how == "sqrt":
+        known_ratio = ratio if whole is None else odds_against(hot_of(whole, labels))
+        ratio = ratio * known_ratio**-0.5
+    return torch.from_numpy(ratio.astype(np.float32))
+
+
+def odds_against(hot: np.ndarray) -> np.ndarray:
+    """Items without a label per item with it, for each label; 1 where all or none have it."""
     having = hot.sum(0)
-    ratio = np.where(having > 0, (len(hot) - having) / np.maximum(having, 1), 1.0)
-    return torch.from_numpy((ratio**0.5 if how == "sqrt" else ratio).astype(np.float32))
+    lacking = len(hot) - having
+    return np.where((having > 0) & (lacking > 0), lacking / np.maximum(having, 1), 1.0)
 
 
 @torch.inference_mode()

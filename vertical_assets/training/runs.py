@@ -68,7 +68,8 @@ def finetune_run(
         labeled = with_augmented(labeled, table_at(augmented_set).read())
     last = Path(parent) if parent else None
     start = start_of(Path(base), items_of(labeled, TRAIN), spec, last)
-    return finetune(start.base, start.items, items_of(labeled, VALIDATION), start.spec, work)
+    held = items_of(labeled, VALIDATION)
+    return finetune(start.base, start.items, held, start.spec, work, whole=start.whole)
 
 
 def together(function: str, spec: VerticalSpec, work: Path, **arguments: str) -> None:

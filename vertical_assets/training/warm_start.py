@@ -42,6 +42,7 @@ class Start:
     Attributes:
         base: directory that the weights come from: the adapted base model, or the last checkpoint.
         items: what is learnt from.
+        whole: targets of all items of the training split, by whose frequency classes are weighted.
         spec: the vertical's, with the settings of this training.
         facts: for manifest and page: `start` (warm | cold), why, the parent, and counts.
         parent: directory of the last checkpoint, where the start is warm.
@@ -49,6 +50,7 @@ class Start:
 
     base: Path
     items: Items
+    whole: list[Any]
     spec: VerticalSpec
     facts: dict[str, Any]
     parent: Path | None = None
@@ -120,7 +122,7 @@ def start_of(
     """
     settings = spec.finetune.warm_start
     if parent is None or settings is None:
-        return Start(base, train_set, spec, {"start": "cold", "start_why": why})
+        return Start(base, train_set, train_set.labels, spec, {"start": "cold", "start_why": why})
     learnt = _learnt(parent, TRAIN)
     given = described(train_set, TRAIN, spec)
     names, targets = given["item"].to_pylist(), given["target"].to_pylist()
@@ -140,6 +142,7 @@ def start_of(
     return Start(
         parent,
         rows_of(train_set, chosen),
+        train_set.labels,
         spec.model_copy(update={"finetune": spec.finetune.model_copy(update=changed)}),
         {
             "start": "warm",

@@ -9,19 +9,17 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from vertical_assets.corpus.cleaning.segmentation import Segmenter
 from vertical_assets.features.assets import build_assets
 from vertical_assets.features.tfidf import Tfidf
 from vertical_assets.features.word_vectors import WordVectors
 from vertical_assets.labels.splits import TEST, split_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
-from vertical_assets.store.contracts import DEDUP_DOCUMENTS, LABELED
 from vertical_assets.store.io_managers import StoreIOManager
-from vertical_assets.store.tables import stage_table
-from vertical_assets.store.versions import commit, current
+from vertical_assets.store.versions import current
 from vertical_assets.training.assets import build_assets as training_assets
-from vertical_assets_tests.conftest import reviews, tiny
+from vertical_assets_tests.conftest import tiny
+from vertical_assets_tests.labelled_reviews import publish_reviews
 
 FEATURES: dict[str, Any] = {
     "augment": {"synonyms": {}, "swap": {}, "delete": {}},
@@ -37,30 +35,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("VERTICAL_STORE", "VERTICAL_DATA"):
         monkeypatch.delenv(name, raising=False)
-    cut = Segmenter([]).segment
-    documents, labeled = [], []
-    for row in reviews(120):
-        id_, text = row["id"], row["text"]
-        documents.append(
-            {
-                "doc_id": id_, "source": id_[:3], "kind": "user", "title": None, "text": text,
-                "language": "zh", "author_id": None, "published_at": None, "licence": "MIT",
-                "meta": "{}", "origin": id_, "words": cut(text), "changes": "[]", "cluster_id": id_,
-            }
-        )  # fmt: skip
-        labeled.append(
-            {
-                "item_id": id_, "text": text, "task": "sentiment", "label": row["sentiment"],
-                "confidence": 1.0, "n_annotators": 3, "method": "majority",
-                "split": split_of(id_, SPEC), "cluster_id": id_,
-            }
-        )  # fmt: skip
-    for asset, rows, schema in (
-        ("dedup_corpus", documents, DEDUP_DOCUMENTS),
-        ("labeled_set", labeled, LABELED),
-    ):
-        table = pa.Table.from_pylist(rows, schema)
-        commit(stage_table(store_root(), schema, table.to_batches()), store_root() / "tiny" / asset)
+    publish_reviews(SPEC, 120)
     return tmp_path
 
 

@@ -9,7 +9,9 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
+from vertical_assets.corpus.cleaning.terms import Terms
 from vertical_assets.inference.cascade import first_stage
+from vertical_assets.inference.windows import single_windows
 from vertical_assets.labels.splits import Items
 from vertical_assets.labels.targets import Span
 from vertical_assets.spec import VerticalSpec
@@ -17,8 +19,9 @@ from vertical_assets.training.adaptation.base_models import prepare_base
 from vertical_assets.training.answering import label_probabilities, predict
 from vertical_assets.training.cascade import add_cascade
 from vertical_assets.training.classification import Finetuned
-from vertical_assets.training.finetuning import finetune
+from vertical_assets.training.finetuning import finetune, label_weights, odds_against
 from vertical_assets.training.loop.checkpoints import write_checkpoint
+from vertical_assets.training.modules.data import Inputs, labelled
 from vertical_assets.training.modules.model import VerticalModel, is_vertical
 from vertical_assets.training.modules.registry import INTERFACE, write_interface
 from vertical_assets.training.modules.scores import scores
@@ -200,6 +203,31 @@ def test_a_plain_classification_stays_a_standard_checkpoint_with_its_cascade_bes
     assert at["coverage"] == pytest.approx(sure.mean())
     gold = np.array([spec.labels.index(label) for label in held.labels])
     assert at["accuracy"] == pytest.approx((together.argmax(1) == gold).mean())
+
+
+def test_a_rare_label_weighs_as_much_as_it_is_rare(base: Path) -> None:
+    """SPEC E1; of a part, as in the whole training split."""
+    from transformers import AutoTokenizer
+
+    spec, labels = spec_of("multi_label"), tuple(LABELS["multi_label"])
+    whole: list[tuple[str, ...]] = [("aspirin",), *[("fever",)] * 8, ()]  # 1 and 8 of 10
+    part = whole[:5]  # 1 and 4 of 5
+    tokenizer = AutoTokenizer.from_pretrained(base).backend_tokenizer
+    windows = single_windows(["the cough"] * 5, tokenizer, 0, 20, Terms(()))
+    learned = labelled("multi_label", labels, part, Inputs(windows))
+
+    def found(how: str) -> Any:
+        weighed = spec.finetune.model_copy(update={"class_weights": how})
+        changed = spec.model_copy(update={"finetune": weighed})
+        weights = label_weights(learned, labels, changed, whole)
+        return None if weights is None else weights.tolist()
+
+    assert found("none") is None
+    assert found("balanced") == pytest.approx([4 / 1, 1 / 4])
+    # Items with the label against those without: the root of 1/9 and of 8/2, as in the whole.
+    assert found("sqrt") == pytest.approx([4 * (1 / 9) ** 0.5, 1 / 4 * (8 / 2) ** 0.5])
+    everywhere = odds_against(np.ones((3, 1), np.float32))
+    assert everywhere.tolist() == [1.0]  # not 0: it would never be learnt
 
 
 def test_the_checkpoint_describes_its_interface(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def both(first: Items, second: Items) -> Items:
 
 def trained(start: Start, held: Items, folder: Path, train_set: Items) -> tuple[Path, Any]:
     """A checkpoint folder, and what the training said."""
-    result = finetune(start.base, start.items, held, start.spec, folder / "work")
+    result = finetune(start.base, start.items, held, start.spec, folder / "work", whole=start.whole)
     checkpoint = folder / "checkpoint"
     manifest = {"inputs": INPUTS, "code_version": "code", "learns": True, **start.facts}
     write_checkpoint(checkpoint, result.model, result.tokenizer, manifest, result.log)
@@ -217,6 +217,7 @@ def test_a_corrected_label_is_learnt_anew(tmp_path: Path) -> None:
     start = start_of(tmp_path, corrected, spec, parent)
     assert (start.facts["new_items"], start.facts["relabelled_items"]) == (1, 1)
     assert "o0" in start.items.item_ids
+    assert start.whole == corrected.labels  # by whose frequency classes are weighted
     assert start.facts["replayed_items"] == round(19 * 0.5)
     assert start.spec.finetune.learning_rate == pytest.approx(0.005 * 0.6)
     assert start.spec.finetune.epochs == 2

@@ -1,30 +1,29 @@
 """Assets of the training of a generation vertical: finetuned_ckpt, and the baseline beside it."""
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import check, markdown_table, picture, stored
-
-if TYPE_CHECKING:
-    from vertical_assets.training.loop.logs import Watch
+from vertical_assets.training.planning.assets import (
+    POOL,
+    STAGE,
+    memory_spec,
+    memory_verdict,
+    watching,
+)
 
 VERSION = "1"
-Watching = Callable[[dg.AssetExecutionContext, VerticalSpec, str], "Watch"]
 
 
-def build_assets(
-    spec: VerticalSpec, stage: str, pool: str, watching: Watching
-) -> list[dg.AssetsDefinition]:
-    """What is trained after `pretrained_ckpt`; `watching` makes what follows a run."""
+def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
+    """What is trained after `pretrained_ckpt`, and the baseline beside it."""
     key = {name: [spec.name, name] for name in ("labeled_set", "pretrained_ckpt", "finetuned_ckpt")}
     finetuned = spec.asset(
-        stage,
+        STAGE,
         "finetuned_ckpt",
         version=VERSION,
         reads=["finetune", "instruct", "model.max_tokens", "seed"],
@@ -50,8 +49,9 @@ def build_assets(
                 description="Every pair fits into model.max_tokens; warns where one is cut or left "
                 "out.",
             ),
+            memory_spec(spec, "finetuned_ckpt"),
         ],
-        pool=pool,
+        pool=POOL,
         required_resource_keys={"mlflow"},
     )
     def finetuned_ckpt(
@@ -109,6 +109,7 @@ def build_assets(
                 "val_perplexity": math.exp(result.loss_after),
             }
             run.log_metrics(metrics)
+            run.log_param("learning_rate", result.facts["learning_rate"])
             log_curve(result.log)
             write_checkpoint(
                 Path(folder),
@@ -118,6 +119,7 @@ def build_assets(
                 result.log,
             )
             staged = stage_directory(store_root(), Path(folder))
+        memory = memory_verdict(work)
         clear(work)
         cut, left_out = result.facts["answers_cut"], result.facts["pairs_too_long"]
         return stored(
@@ -140,6 +142,7 @@ def build_assets(
                     answers_cut=cut,
                     pairs_too_long=left_out,
                 ),
+                memory,
             ],
             metadata={
                 **result.facts,
@@ -155,7 +158,7 @@ def build_assets(
 
     @dg.asset(
         **spec.asset(
-            stage,
+            STAGE,
             "baselines",
             version=VERSION,
             reads=["language"],

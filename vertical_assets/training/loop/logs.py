@@ -52,6 +52,7 @@ class StepLog(Callback):
     def __init__(self, path: Path, steps: Steps, tokens: np.ndarray) -> None:
         self.path, self.steps, self.tokens = path, steps, tokens
         self.since = self.rate = 0.0
+        self.loss = float("nan")  # of the last step, of all its batches
         self.losses: list[torch.Tensor] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -67,10 +68,10 @@ class StepLog(Callback):
         self.rate = rate_of(trainer)
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, idx: int
     ) -> None:
         self.losses.append(outputs["loss"])
-        if len(self.losses) < trainer.accumulate_grad_batches:
+        if within_step(trainer, idx):
             return
         # Lightning has divided each loss by their number.
         loss = trainer.strategy.reduce(torch.stack(self.losses).sum(), reduce_op="mean")
@@ -78,9 +79,10 @@ class StepLog(Callback):
         now = time.perf_counter()
         tokens = int(self.tokens[trainer.global_step - 1])
         if trainer.is_global_zero:
+            self.loss = float(loss)
             self._write(
                 trainer.global_step,
-                batch_loss=float(loss),
+                batch_loss=self.loss,
                 learning_rate=self.rate,
                 tokens_per_s=round(tokens / max(1e-9, now - self.since)),
             )
@@ -98,6 +100,11 @@ class StepLog(Callback):
             file.write(json.dumps(line) + "\n")
 
 
+def within_step(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether further batches are added up before the optimizer's step."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+
+
 def rate_of(trainer: pl.Trainer) -> float:
     """Learning rate of the first parameter group; at a batch's end it is the next batch's."""
     return float(trainer.optimizers[0].param_groups[0]["lr"])
@@ -112,11 +119,14 @@ def validated(trainer: pl.Trainer) -> dict[str, float]:
 class Board(Callback):
     """TensorBoard: loss and learning rate by step, metrics and the distribution of each weight
     matrix at every validation (SPEC T11).
+
+    Args:
+        folder: of its files.
+        log: a callback before this one, which knows each step's loss and learning rate.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.rate = 0.0
+    def __init__(self, folder: Path, log: StepLog) -> None:
+        self.folder, self.step_log = folder, log
         self.writer: SummaryWriter | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -124,16 +134,13 @@ class Board(Callback):
 
         self.writer = SummaryWriter(str(self.folder), purge_step=trainer.global_step or None)
 
-    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.rate = rate_of(trainer)
-
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, idx: int
     ) -> None:
-        if self.writer is not None:
+        if self.writer is not None and not within_step(trainer, idx):
             step = trainer.global_step
-            self.writer.add_scalar("batch_loss", float(outputs["loss"]), step)
-            self.writer.add_scalar("learning_rate", self.rate, step)
+            self.writer.add_scalar("batch_loss", self.step_log.loss, step)
+            self.writer.add_scalar("learning_rate", self.step_log.rate, step)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.writer is not None:
@@ -153,19 +160,13 @@ class Board(Callback):
 
 
 class Live(Callback):
-    """Hands step, loss, speed and the metrics of every validation to `tell`."""
+    """Hands step, loss and the metrics of every validation to `tell`; `log` as for `Board`."""
 
-    def __init__(self, tell: Callable[[dict[str, float]], None]) -> None:
-        self.tell = tell
-        self.loss = float("nan")
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
-    ) -> None:
-        self.loss = float(outputs["loss"])
+    def __init__(self, tell: Callable[[dict[str, float]], None], log: StepLog) -> None:
+        self.tell, self.step_log = tell, log
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        figures = {"step": float(trainer.global_step), "batch_loss": self.loss}
+        figures = {"step": float(trainer.global_step), "batch_loss": self.step_log.loss}
         self.tell({**figures, **validated(trainer)})
 
 

@@ -26,7 +26,14 @@ from vertical_assets.store.versions import LOG
 from vertical_assets.training.loop.batches import Steps
 from vertical_assets.training.loop.checkpoint_io import SafeCheckpointIO, global_step
 from vertical_assets.training.loop.dropout import fast_dropout
-from vertical_assets.training.loop.logs import Board, Live, StepLog, Watch, read_log
+from vertical_assets.training.loop.logs import (
+    Board,
+    Live,
+    StepLog,
+    Watch,
+    read_log,
+    within_step,
+)
 from vertical_assets.training.loop.monitor import MemoryMonitor, StepCost
 from vertical_assets.training.loop.processes import (
     WorkerDoneError,
@@ -45,6 +52,10 @@ LAST, BEST, DONE = "last.safetensors", "best.safetensors", "done"
 FLOAT = "32-true"  # Lightning's name
 
 Collate = Callable[[np.ndarray], Any]  # rows -> a batch of tensors
+
+
+class UntrainableError(ValueError):
+    """Configuration or labelled set don't allow this training; the message names the remedy."""
 
 
 @dataclass(frozen=True)
@@ -183,9 +194,18 @@ def parts_of(model: "PreTrainedModel") -> list[torch.nn.Module]:
 def freeze(model: "PreTrainedModel", layers: int) -> None:
     """Freezes the embeddings and the first `layers` encoder layers (SPEC T6), but for keyword
     attention, which has nothing to keep; 0 freezes nothing.
+
+    Raises:
+        UntrainableError: the encoder has fewer layers.
     """
     if layers:
-        for part in parts_of(model)[: layers + 1]:
+        parts = parts_of(model)
+        if layers >= len(parts):
+            raise UntrainableError(
+                f"freeze_layers is {layers}, but the encoder has {len(parts) - 1} layers; lower it "
+                "under 'pretrain', 'finetune' or 'model.distill'"
+            )
+        for part in parts[: layers + 1]:
             for name, parameter in part.named_parameters():
                 parameter.requires_grad_(KEYWORD_BIAS in name)
 
@@ -203,21 +223,23 @@ _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
 class SaveLast(Callback):
-    """Saves the whole state every few steps; not at a step that a validation follows, because
+    """Saves the whole state every few steps; a step later where a validation follows, because
     Lightning resumes such a checkpoint behind the validation.
     """
 
     def __init__(self, path: Path, every: int, validate_every: int) -> None:
         self.path, self.every, self.validate_every = path, every, validate_every
+        self.due = False
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, idx: int
     ) -> None:
         step = trainer.global_step
-        between = (idx + 1) % trainer.accumulate_grad_batches != 0  # in the middle of a step
-        if between or step % self.validate_every == 0 or step >= trainer.max_steps:
+        if within_step(trainer, idx) or step >= trainer.max_steps:
             return
-        if step % self.every == 0:
+        self.due = self.due or step % self.every == 0
+        if self.due and step % self.validate_every:
+            self.due = False
             trainer.save_checkpoint(self.path)
 
 
@@ -280,16 +302,17 @@ def train(
     )
     keep_best.FILE_EXTENSION = ".safetensors"
     validate_every = max(1, len(steps) // plan.validations)
+    step_log = StepLog(work / LOG, steps, batches.tokens)
     callbacks: list[Callback] = [
-        StepLog(work / LOG, steps, batches.tokens),
+        step_log,
         keep_best,
         MemoryMonitor(work),
         StepCost(work),
     ]
     if watch.board is not None and world().rank == 0:
-        callbacks.append(Board(watch.board))
+        callbacks.append(Board(watch.board, step_log))
     if watch.live is not None and world().rank == 0:
-        callbacks.append(Live(watch.live))
+        callbacks.append(Live(watch.live, step_log))
     if plan.patience is not None:
         callbacks.append(
             EarlyStopping(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from vertical_assets.training.loop.loop import UntrainableError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -59,13 +61,13 @@ def allow_packing(model: "PreTrainedModel") -> None:
     """Lets a model take `blocks` beside `position_ids`; padded batches go on as before.
 
     Raises:
-        ValueError: the model's attention is one of its own already.
+        UntrainableError: the model's attention is one of its own already.
     """
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
     if model.config._attn_implementation not in ("sdpa", "eager", NAME):
-        raise ValueError(
+        raise UntrainableError(
             f"pretrain.packing does not go with the attention "
             f"{model.config._attn_implementation!r} of this model; set pretrain.packing to false"
         )

@@ -29,12 +29,13 @@ from opacus.optimizers import DPOptimizer
 
 from vertical_assets.spec import Privacy
 from vertical_assets.training.loop.batches import Steps
+from vertical_assets.training.loop.loop import UntrainableError
 from vertical_assets.training.loop.monitor import USAGE, note, usage
 
 SECRET, SECRET_BYTES = "secret", 32
 
 
-class PrivacyBudgetError(Exception):
+class PrivacyBudgetError(UntrainableError):
     """The budget is too small for the run; the message names the remedy."""
 
 

@@ -124,6 +124,21 @@ class LabelledInputs:
         return batch
 
 
+def codes_of(targets: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    """Numbers of labels."""
+    index = {label: code for code, label in enumerate(labels)}
+    return np.array([index[target] for target in targets], np.int64)
+
+
+def hot_of(targets: Sequence[Target], labels: Sequence[str]) -> np.ndarray:
+    """Items x labels: 1 where an item has the label, else 0."""
+    index = {label: code for code, label in enumerate(labels)}
+    hot = np.zeros((len(targets), len(labels)), np.float32)
+    for row, given in enumerate(targets):
+        hot[row, [index[str(label)] for label in _many(given)]] = 1.0
+    return hot
+
+
 def labelled(
     kind: str, labels: Sequence[str], targets: Sequence[Target], inputs: Inputs
 ) -> LabelledInputs:
@@ -132,15 +147,11 @@ def labelled(
         return _tagged(labels, targets, inputs)
     if kind == "question_answering":
         return _answered(targets, inputs)
-    index = {label: code for code, label in enumerate(labels)}
     if kind == "regression":
         return LabelledInputs(inputs, {"values": np.array(targets, np.float32)})
     if kind == "multi_label":
-        hot = np.zeros((len(targets), len(labels)), np.float32)
-        for row, given in enumerate(targets):
-            hot[row, [index[str(label)] for label in _many(given)]] = 1.0
-        return LabelledInputs(inputs, {"hot": hot})
-    return LabelledInputs(inputs, {"codes": np.array([index[str(each)] for each in targets])})
+        return LabelledInputs(inputs, {"hot": hot_of(targets, labels)})
+    return LabelledInputs(inputs, {"codes": codes_of([str(each) for each in targets], labels)})
 
 
 def _many(target: Target) -> tuple[Any, ...]:

@@ -1,6 +1,8 @@
 """Assets beside the trainings, which propose lines of YAML: resource_plan, hyperparameters."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from vertical_assets.training.loop.logs import Watch
 
 STAGE, VERSION = "training", "1"
+MEMORY_CHECK = "memory_in_use"
 POOL = "training"  # one training at a time; the limit stands in dagster.yaml
 
 
@@ -33,6 +36,15 @@ def watching(context: dg.AssetExecutionContext, spec: VerticalSpec, asset: str) 
     )
 
 
+@contextmanager
+def for_good(*errors: type[Exception]) -> Iterator[None]:
+    """Errors that come back whenever the step is tried again end it with their message."""
+    try:
+        yield
+    except errors as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+
+
 def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     """The resource plan and, where the vertical has a section `search`, the search."""
 
@@ -43,9 +55,12 @@ def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             version=VERSION,
             reads=[
                 *(*spec.model.base_sections, "processes", "split", "task", "seed"),
-                *(f"pretrain.{name}" for name in ("batch_tokens", "epochs", "mask", "packing")),
-                *(f"finetune.{name}" for name in ("batch_tokens", "epochs", "privacy")),
-                *("pretrain.freeze_layers", "finetune.freeze_layers"),
+                *(
+                    f"{section}.{name}"
+                    for section in ("pretrain", "finetune")
+                    for name in ("batch_tokens", "epochs", "freeze_layers", "precision")
+                ),
+                *("pretrain.mask", "pretrain.packing", "finetune.privacy"),
             ],
             kinds={"parquet"},
         ),
@@ -73,12 +88,9 @@ def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 
         texts = corpus_texts(dedup_corpus, spec)
         devices = found_devices()
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                base = prepare_base(spec, texts, Path(folder)).path
-                found = plan(spec, base, texts, devices)
-            except (BaseModelError, ValueError) as error:
-                raise dg.Failure(str(error), allow_retries=False) from error
+        with tempfile.TemporaryDirectory() as folder, for_good(BaseModelError, ValueError):
+            base = prepare_base(spec, texts, Path(folder)).path
+            found = plan(spec, base, texts, devices)
         peak = max(memory.peak for memory in found.configured)
         proposals = [
             f"```yaml\n# {job.name}: {choice.memory.peak / 1e9:.2f} GB, {choice.precision}\n"
@@ -135,11 +147,12 @@ def hyperparameters_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
         from vertical_assets.plots import curves
         from vertical_assets.store.contracts import TRIALS
         from vertical_assets.store.tables import stage_table
+        from vertical_assets.training.loop.loop import UntrainableError
         from vertical_assets.training.planning.search import best, search, yaml_of
 
         labeled = labeled_set.read()
         train_set, validation_set = items_of(labeled, TRAIN), items_of(labeled, VALIDATION)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, for_good(UntrainableError):
             trials = search(pretrained_ckpt.path, train_set, validation_set, spec, Path(folder))
         rows = [
             {
@@ -174,6 +187,30 @@ def hyperparameters_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
     return hyperparameters
 
 
+def memory_spec(spec: VerticalSpec, asset: str) -> dg.AssetCheckSpec:
+    """The check of `memory_verdict`; where it warns, an alert is raised."""
+    return dg.AssetCheckSpec(
+        MEMORY_CHECK,
+        asset=[spec.name, asset],
+        description="The training took at most 80 % of a device's memory (SPEC T1).",
+    )
+
+
+def memory_verdict(work: Path) -> dg.AssetCheckResult:
+    """The highest share of memory in use during the training of a work folder."""
+    from vertical_assets.training.loop.monitor import usage
+
+    used = usage(work)
+    return check(
+        MEMORY_CHECK,
+        not used["memory_alert"],
+        f"{used['memory_share']:.0%} of the memory was in use at most; 80 % may be (SPEC T1)"
+        + ("; take over what resource_plan proposes" if used["memory_alert"] else ""),
+        severity=dg.AssetCheckSeverity.WARN,
+        memory_share=used["memory_share"],
+    )
+
+
 def cost_table(
     spec: VerticalSpec,
     model: Any,
@@ -182,25 +219,20 @@ def cost_table(
     work: Path,
     packed_length: float | None = None,
 ) -> dict[str, Any]:
-    """For a checkpoint's page: memory in use, and a step's predicted cost beside its measured one
-    where the formulas know the model.
+    """For a checkpoint's page: a step's predicted cost beside its measured one, where the formulas
+    know the model.
     """
     from vertical_assets.training.loop.monitor import usage
     from vertical_assets.training.planning.costs import network_of_model
     from vertical_assets.training.planning.resource_plan import predicted_and_measured
 
-    used = usage(work)
-    told: dict[str, Any] = {
-        name: used[name] for name in ("memory_share", "memory_alert") if name in used
-    }
     try:
         outputs = model.config.vocab_size if head == "tokens" else model.config.num_labels
         network = network_of_model(model, head, outputs, frozen)
     except ValueError:
-        return told
-    compared = predicted_and_measured(network, used, spec.pretrain.mask, packed_length)
+        return {}
+    compared = predicted_and_measured(network, usage(work), spec.pretrain.mask, packed_length)
     return {
-        **told,
         **({"costs": dg.MetadataValue.md(markdown_table([compared]))} if compared else {}),
         **{name: compared[name] for name in ("bytes_ratio", "flops_ratio") if name in compared},
     }

@@ -62,6 +62,13 @@ class Job:
     steps: int
     tokens: int  # of all steps
     per_sample: bool = False
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+
+    def half_on(self, devices: Devices) -> bool:
+        """Whether it computes in half precision as configured; a private training never does."""
+        if self.per_sample or self.precision == "fp32":
+            return False
+        return devices.half or self.precision == "bf16"
 
     def shape(self, tokens: int) -> Shape:
         """The widest batch of so many tokens, which needs the most memory."""
@@ -100,6 +107,7 @@ class Choice:
             [
                 f"{job.name}:",
                 f"  batch_tokens: {self.tokens}",
+                "  precision: auto",
                 "processes:",
                 f"  devices: {self.devices}",
                 f"  strategy: {'ddp' if self.strategy == 'single' else self.strategy}",
@@ -110,7 +118,7 @@ class Choice:
 
 
 def found_devices() -> Devices:
-    """The cards of this machine, or else its processor with its free memory's total."""
+    """The cards of this machine, or else its processor with all of its memory."""
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
         return Devices(
@@ -129,7 +137,7 @@ def found_devices() -> Devices:
 def memory_as_configured(job: Job, processes: Processes, devices: Devices) -> Memory:
     """Bytes on each device with the YAML as it is."""
     way = Way(
-        half=devices.half,
+        half=job.half_on(devices),
         cuda=devices.kind == "cuda",
         checkpointing=processes.gradient_checkpointing,
         sharded=processes.count if processes.strategy == "fsdp" else 1,
@@ -236,6 +244,7 @@ def jobs_of(
             spec.pretrain.mask,
             steps(float(lengths.sum()), spec.pretrain.batch_tokens, spec.pretrain.epochs),
             int(lengths.sum() * spec.pretrain.epochs),
+            precision=spec.pretrain.precision,
         ),
         Job(
             "finetune",
@@ -247,6 +256,7 @@ def jobs_of(
             steps(items, spec.finetune.batch_tokens, spec.finetune.epochs),
             int(items * spec.finetune.epochs),
             per_sample=privacy is not None,
+            precision=spec.finetune.precision,
         ),
     ]
 

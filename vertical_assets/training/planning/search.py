@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import numpy as np
 import optuna
 from lightning.pytorch.callbacks import Callback
+from pydantic import ValidationError
 
 from vertical_assets.labels.splits import Items
 from vertical_assets.spec import Finetune, Processes, Range, Search, VerticalSpec
@@ -104,11 +105,18 @@ def _suggest(trial: optuna.Trial, key: str, tried: Range) -> Any:
     if tried.choices is not None:
         return trial.suggest_categorical(key, list(tried.choices))
     low, high = float(tried.low or 0.0), float(tried.high or 0.0)
-    # The bounds of a key that counts something are whole, and so is what is tried.
-    default = Finetune.model_fields[key.removeprefix("finetune.")].get_default()
-    if isinstance(default, int) and low.is_integer() and high.is_integer():
+    if _counts(key.removeprefix("finetune.")):
         return trial.suggest_int(key, int(low), int(high), log=tried.log)
     return trial.suggest_float(key, low, high, log=tried.log)
+
+
+def _counts(key: str) -> bool:
+    """Whether a key of `finetune` takes whole numbers only."""
+    try:
+        Finetune.model_validate({key: 1.5})
+    except ValidationError as error:
+        return any(each["type"] == "int_from_float" for each in error.errors())
+    return False
 
 
 def with_parameters(spec: VerticalSpec, parameters: dict[str, Any]) -> VerticalSpec:

@@ -65,6 +65,12 @@ def test_a_resumed_line_of_steps_goes_on_where_it_stopped(start: int) -> None:
     assert [rows.tolist() for rows in resumed.rows()] == line[start:]
 
 
+@pytest.mark.parametrize(("per_step", "steps"), [(1, 250), (2, 125)])
+def test_steps_are_records_by_batch_size_times_epochs(per_step: int, steps: int) -> None:
+    """800 / 8 x 2.5 (SPEC T5), where rows are equally long; half of it, by two processes."""
+    assert len(Steps(np.full(800, 16), 8 * 16, 3, epochs=2.5, per_step=per_step)) == steps
+
+
 def test_padding_is_masked() -> None:
     ids, mask = Tokenized([[5, 6, 7], [8]], pad_id=1).padded([1, 0])
     assert ids.tolist() == [[8, 1, 1], [5, 6, 7]]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vertical_assets.labels.splits import Items
-from vertical_assets.spec import VerticalSpec
+from vertical_assets.spec import Processes, VerticalSpec
 from vertical_assets.store.versions import LOG, LOG_TABLE
 from vertical_assets.training.adaptation.base_models import prepare_base
 from vertical_assets.training.classification import Finetuned, finetune
@@ -73,6 +73,26 @@ def test_tensorboard_has_curves_and_distributions(
     name = "model.bert.embeddings.word_embeddings.weight"
     assert name in tags["histograms"]
     assert len(board.Histograms(name)) == 2  # one at every validation
+
+
+def test_a_step_of_several_batches_has_one_loss(tmp_path: Path) -> None:
+    """That of all its batches, in every place where it is told."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    rows = reviews(80)
+    items = Items(*([row[key] for row in rows] for key in ("text", "sentiment", "id")))
+    spec = SPEC.model_copy(update={"processes": Processes(accumulation=2)})
+    base = prepare_base(spec, items.texts, tmp_path / "base").path
+    told: list[Any] = []
+    watch = Watch(board=tmp_path / "board", live=told.append)
+    log = finetune(base, items, items, spec, tmp_path / "work", watch).log
+    losses = {line["step"]: line["batch_loss"] for line in log if "batch_loss" in line}
+    assert 0.4 < losses[1] < 1.1  # about ln 2, not half of it
+    board = EventAccumulator(str(tmp_path / "board")).Reload().Scalars("batch_loss")
+    assert {event.step: event.value for event in board} == pytest.approx(losses)
+    assert len(board) == len(losses)
+    for figures in told:
+        assert figures["batch_loss"] == losses[figures["step"]]
 
 
 def test_every_validation_is_told_while_it_runs(

@@ -18,6 +18,7 @@ from vertical_assets.training.loop.loop import (
     Plan,
     SaveLast,
     TrainingModule,
+    UntrainableError,
     freeze,
     precision,
 )
@@ -96,6 +97,37 @@ def test_killed_and_resumed_is_bit_equal_to_unbroken(
     assert sum("val_f1_macro" in line for line in resumed.log) == 3
 
 
+@pytest.mark.parametrize(("every", "kept"), [(4, 5), (2, 6)])
+def test_a_checkpoint_that_falls_on_a_validation_is_made_up_for(
+    texts: Items,
+    base: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    every: int,
+    kept: int,
+) -> None:
+    """Every 4th of 12 steps is validated, and none of these can be gone on from."""
+    spec = changed("pretrain", batch_tokens=10**6, epochs=12.0, checkpoint_steps=every)
+    kill_at(7, monkeypatch)
+    with pytest.raises(KilledError):
+        pretrain(base, texts.texts, spec, tmp_path)
+    assert global_step(tmp_path / LAST) == kept
+
+
+def test_training_stops_after_so_many_epochs_without_gain(
+    texts: Items, base: Path, tmp_path: Path
+) -> None:
+    """By the domain's metric (SPEC M13): at this rate the loss falls, but no answer changes."""
+    spec = changed(
+        "finetune", epochs=9, patience=2, learning_rate=1e-9, batch_tokens=4096, dropout=0.0
+    )
+    log = finetune(base, texts, texts, spec, tmp_path).log
+    validated = [line for line in log if "val_f1_macro" in line]
+    assert len({line["val_f1_macro"] for line in validated}) == 1
+    assert len(validated) == 3  # the first, and two without gain
+    assert log[-1]["step"] < log[-1]["of"]
+
+
 def test_two_runs_give_the_same_weights(texts: Items, base: Path, tmp_path: Path) -> None:
     first, second = (pretrain(base, texts.texts, SPEC, tmp_path / name) for name in "ab")
     assert first.loss_after == second.loss_after
@@ -170,8 +202,9 @@ def test_lower_layers_learn_more_slowly(base: Path) -> None:
     assert rate("bert.embeddings.word_embeddings.weight") == pytest.approx(0.002)
     assert rate("cls.predictions.transform.dense.weight") == pytest.approx(0.024)
     assert len(rates) == len(list(model.parameters()))
-    decays = {group["weight_decay"] for group in groups for p in group["params"] if p.ndim < 2}
-    assert decays == {0.0}
+    for group in groups:  # L2 (SPEC M12)
+        assert {p.ndim >= 2 for p in group["params"]} == {group["weight_decay"] > 0}
+        assert group["weight_decay"] in (0.0, settings.weight_decay)
 
 
 def test_what_was_chosen_is_told(texts: Items, base: Path, tmp_path: Path) -> None:
@@ -220,6 +253,36 @@ def test_frozen_layers_keep_their_weights(texts: Items, base: Path, tmp_path: Pa
     assert any(name.startswith("encoder.layer.1.") for name in changed)
 
 
+def test_gradients_are_clipped(texts: Items, base: Path, tmp_path: Path) -> None:
+    """To a norm below Adam's epsilon, which then keeps the weights where they are."""
+    from transformers import AutoModel
+
+    before = weights(AutoModel.from_pretrained(base))
+    moved = {}
+    for norm in (None, 1e-12):
+        spec = changed("finetune", epochs=1, batch_tokens=2048, clip_norm=norm, weight_decay=0.0)
+        after = weights(finetune(base, texts, texts, spec, tmp_path / str(norm)).model.base_model)
+        moved[norm] = max(float((after[name] - before[name]).abs().max()) for name in before)
+    assert moved[1e-12] < 0.01 * moved[None]
+
+
+def test_more_frozen_layers_than_there_are_is_a_mistake(
+    texts: Items, base: Path, tmp_path: Path
+) -> None:
+    spec = changed("finetune", freeze_layers=3)
+    with pytest.raises(UntrainableError, match="3, but the encoder has 2 layers; lower it"):
+        finetune(base, texts, texts, spec, tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_split_without_items_is_named(
+    texts: Items, base: Path, tmp_path: Path, split: str
+) -> None:
+    given = [Items([], [], []) if name == split else texts for name in ("train", "validation")]
+    with pytest.raises(UntrainableError, match=f"no item in its {split} split; label more"):
+        finetune(base, given[0], given[1], SPEC, tmp_path)
+
+
 def test_freezing_no_layers_freezes_nothing(base: Path) -> None:
     from transformers import AutoModel
 
@@ -240,6 +303,50 @@ def test_class_weights_are_inverse_frequencies_with_mean_one() -> None:
     assert rooted is not None
     assert float(rooted[1] / rooted[0]) == pytest.approx(3.0)
     assert class_weights(labels, 3, "none") is None
+
+
+@pytest.mark.parametrize("how", ["balanced", "sqrt"])
+def test_a_part_gives_each_class_the_weight_that_it_has_in_the_whole(how: str) -> None:
+    """As a warm start learns: many of the rare class are new, few of the other are replayed."""
+    import numpy as np
+
+    whole, part = np.array([0] * 900 + [1] * 200), np.array([0] * 45 + [1] * 150)
+    shares = []
+    for labels, weights in (
+        (whole, class_weights(whole, 2, how)),
+        (part, class_weights(part, 2, how, whole)),
+    ):
+        assert weights is not None
+        of_items = weights.double().numpy()[labels]
+        assert of_items.mean() == pytest.approx(1.0)
+        shares.append(of_items[labels == 1].sum() / of_items.sum())
+    assert shares[0] == pytest.approx(shares[1])
+
+
+def first_loss(items: Items, base: Path, work: Path, whole: Any = None, **settings: Any) -> float:
+    spec = changed("finetune", epochs=1, dropout=0.0, batch_tokens=10**6, **settings)
+    (line, *_) = finetune(base, items, items, spec, work, whole=whole).log
+    return float(line["batch_loss"])
+
+
+def test_smoothing_and_class_weights_reach_the_loss(
+    texts: Items, base: Path, tmp_path: Path
+) -> None:
+    """Smoothed by alpha, targets are 1 - alpha of the class and alpha of all (SPEC T9)."""
+    labels = ["negative" if number % 8 else "positive" for number in range(40)]
+    skewed = Items(texts.texts[:40], labels, texts.groups[:40])
+    hard, soft, softer = (
+        first_loss(skewed, base, tmp_path / f"{alpha}", label_smoothing=alpha)
+        for alpha in (0.0, 0.1, 0.2)
+    )
+    assert hard != soft
+    assert softer - hard == pytest.approx(2 * (soft - hard), rel=1e-3)  # linear in alpha
+    rooted = {"label_smoothing": 0.0, "class_weights": "sqrt"}
+    weighted = first_loss(skewed, base, tmp_path / "sqrt", **rooted)
+    assert weighted != pytest.approx(hard, rel=1e-4)
+    again = first_loss(skewed, base, tmp_path / "again", whole=labels, **rooted)
+    other = first_loss(skewed, base, tmp_path / "other", whole=texts.labels, **rooted)
+    assert again == weighted != other
 
 
 def test_a_training_state_survives_its_file(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The resource plan: what is chosen for which devices, and what a training then really took."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ from vertical_assets.spec import Processes, VerticalSpec
 from vertical_assets.training.adaptation.base_models import prepare_base
 from vertical_assets.training.classification import finetune
 from vertical_assets.training.loop.batches import Steps
-from vertical_assets.training.loop.monitor import MemoryMonitor, usage
+from vertical_assets.training.loop.monitor import (
+    MOST_MEMORY,
+    USAGE,
+    MemoryMonitor,
+    note,
+    usage,
+)
+from vertical_assets.training.planning.assets import memory_verdict
 from vertical_assets.training.planning.costs import Network, network_of, network_of_model
 from vertical_assets.training.planning.resource_plan import (
     GB,
@@ -24,6 +32,7 @@ from vertical_assets.training.planning.resource_plan import (
     balance,
     choose,
     found_devices,
+    memory_as_configured,
     plan,
     predicted_and_measured,
 )
@@ -87,6 +96,17 @@ def test_the_proposal_is_yaml_that_a_vertical_takes() -> None:
     assert spec.finetune.batch_tokens * spec.processes.batches_per_step == 65_536
 
 
+def test_the_plan_of_what_is_configured_is_in_its_precision() -> None:
+    usual = job(SMALL, 16_384)
+
+    def peak(**changes: Any) -> int:
+        return memory_as_configured(replace(usual, **changes), Processes(), cards(24)).peak
+
+    assert peak() == peak(precision="bf16") < peak(precision="fp32")
+    private = {"per_sample": True}  # its norms would be rounded
+    assert peak(**private) == peak(**private, precision="fp32")
+
+
 def test_even_batches_are_balanced_and_others_are_not() -> None:
     even = Steps(np.full(64, 8), 64, 1, 1.0)
     assert balance(even, 4) == 1.0
@@ -144,6 +164,15 @@ def test_more_than_80_percent_of_the_memory_raises_an_alert(
     finetune(base, items, items, spec, tmp_path / "run", more=[watch])
     assert json.loads(watch.path.read_text())["memory_alert"] is True
     assert sum("take over what resource_plan proposes" in line for line in caplog.messages) == 1
+
+
+@pytest.mark.parametrize(("share", "passes"), [(0.79, True), (0.81, False)])
+def test_a_checkpoints_check_warns_of_it(tmp_path: Path, share: float, passes: bool) -> None:
+    """What a check warns of is an alert (see `alerting`)."""
+    note(tmp_path / USAGE, memory_share=share, memory_alert=share > MOST_MEMORY)
+    verdict = memory_verdict(tmp_path)
+    assert (verdict.passed, verdict.severity.name) == (passes, "WARN")
+    assert f"{share:.0%} of the memory" in str(verdict.description)
 
 
 def test_processes_default_to_one() -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from vertical_assets.training.adaptation.base_models import prepare_base
 from vertical_assets.training.planning.search import (
     Trial,
     best,
+    drawn,
     sample,
     search,
     with_parameters,
@@ -62,6 +64,17 @@ def test_a_search_is_the_same_twice_and_stays_within_its_ranges(
     assert {trial.metric for trial in trials} == {"val_f1_macro"}
 
 
+def test_what_counts_is_tried_in_whole_numbers() -> None:
+    ranges = {"finetune.per_group": [1, 50], "finetune.dropout": [0, 0.5]}  # both null by default
+    spec = spec_of(parameters=ranges)
+    assert spec.search is not None
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    for _ in range(5):
+        tried = with_parameters(spec, drawn(study.ask(), spec.search)).finetune
+        assert isinstance(tried.per_group, int)
+        assert isinstance(tried.dropout, float)
+
+
 def test_the_proposal_is_yaml_that_the_vertical_takes() -> None:
     parameters = {"finetune.learning_rate": 0.0003, "finetune.freeze_layers": 1}
     proposed = yaml.safe_load(yaml_of(Trial(0, "complete", "val_f1_macro", 0.9, parameters)))
@@ -95,6 +108,8 @@ def test_a_sample_keeps_the_classes_shares(items: Items) -> None:
         ({"parameters": {"finetune.learning_rate": [1e-5, 5.0]}}, "less than or equal to 0.01"),
         ({"parameters": {"finetune.epochs": [3, 1]}}, "swap them"),
         ({"parameters": {"finetune.epochs": {"low": 1}}}, "or 'choices'; keep one"),
+        ({"parameters": {"finetune.epochs": [1, 3, "lgo"]}}, r"or \[low, high, log\]"),
+        ({"parameters": {"finetune.epochs": [1, 2, 3, 4]}}, r"or \[low, high, log\]"),
     ],
 )
 def test_mistakes_are_named_with_their_remedy(settings: dict[str, Any], says: str) -> None:
