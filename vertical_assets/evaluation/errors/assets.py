@@ -42,7 +42,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
             **outs(
                 spec,
                 stage,
-                {"error_report": "All of it as one HTML file to read and to send (SPEC T12)."},
+                {"error_report": "Slices and errors as an HTML file to read and send (SPEC T12)."},
                 version=VERSION,
                 reads=[*READS, "domain", "annotation.simulate", "sensitive"],
                 kinds={"html"},
