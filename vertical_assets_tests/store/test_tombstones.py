@@ -1,7 +1,8 @@
 """A forgotten document is recognised wherever its source brings it back."""
 
 import json
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from vertical_assets.store.tombstones import (
     read,
     text_digest,
 )
+from vertical_assets_tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -167,21 +169,16 @@ def test_a_line_set_by_hand_counts(path: UPath) -> None:
     assert [entry.doc_id for entry in read(path).entries] == ["d1", "d2"]
 
 
-def _forget_many(path: str, writer: int) -> None:
-    for number in range(20):
-        add(UPath(path), f"{writer}-{number}", "forum")
-
-
 def test_two_writers_lose_nothing(path: UPath) -> None:
-    fork = multiprocessing.get_context("fork")
-    writers = [fork.Process(target=_forget_many, args=(str(path), n)) for n in range(2)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(30)
-        assert writer.exitcode == 0
+    forgets = (
+        "import sys; from upath import UPath; from vertical_assets.store.tombstones import add\n"
+        f"for n in range(20): add(UPath({str(path)!r}), f'{{sys.argv[1]}}-{{n}}', 'forum')"
+    )
+    command = [sys.executable, "-c", forgets]
+    writers = [subprocess.Popen([*command, name], cwd=ROOT) for name in "ab"]
+    assert [writer.wait(120) for writer in writers] == [0, 0]
     found = [entry.doc_id for entry in read(path).entries]
-    assert sorted(found) == sorted(f"{n}-{m}" for n in range(2) for m in range(20))
+    assert sorted(found) == sorted(f"{name}-{n}" for name in "ab" for n in range(20))
 
 
 def test_a_drop_folder_on_an_object_store() -> None:
