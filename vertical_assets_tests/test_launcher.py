@@ -40,7 +40,7 @@ def run_of(instance: dg.DagsterInstance, **tags: str) -> dg.DagsterRun:
     return instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTED, tags=tags)
 
 
-def test_a_runlives_as_long_as_its_process(
+def test_a_run_lives_as_long_as_its_process(
     instance: dg.DagsterInstance, process: "subprocess.Popen[bytes]"
 ) -> None:
     run = run_of(instance)
@@ -49,6 +49,7 @@ def test_a_runlives_as_long_as_its_process(
     instance.report_engine_event(f"Started process for run (pid: {process.pid}).", run)
     assert not is_dead(run, instance)
     process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert is_dead(run, instance)  # not reaped yet
     process.wait()
     assert is_dead(run, instance)

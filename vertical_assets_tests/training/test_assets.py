@@ -26,7 +26,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("STORE", "DATA", "WORK", "TENSORBOARD"):
         monkeypatch.delenv(f"VERTICAL_{name}", raising=False)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    # MLflow keeps its connections by their address: a relative one would lead to another test's.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     return tmp_path
 
 
@@ -71,7 +72,7 @@ def test_checkpoints_of_a_vertical(place: Path) -> None:
 
     import mlflow as tracking
 
-    tracking.set_tracking_uri(f"sqlite:///{place}/data/mlflow.db")
+    tracking.set_tracking_uri(f"sqlite:///{place}/mlflow.db")
     runs = tracking.search_runs(search_all_experiments=True, output_format="list")
     parameters = next(r.data.params for r in runs if r.info.run_name == "tiny/finetuned_ckpt")
     assert parameters["finetune.epochs"] == "2"
