@@ -111,9 +111,9 @@ class Project:
             timeout=timeout,
         )
 
-    def build(self, vertical: str = "tiny", **options: Any) -> subprocess.CompletedProcess[str]:
-        """Builds and expects success."""
-        result = self.command("build", vertical, **options)
+    def build(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """Builds `tiny` and expects success."""
+        result = self.command("build", "tiny", *options)
         assert result.returncode == 0, result.stdout + result.stderr
         return result
 

@@ -174,12 +174,6 @@ def test_an_edit_that_deduplication_undoes_stops_there(copy_of_built: Project) -
     assert "pretrained_ckpt" not in built
 
 
-def test_all_materializes_everything_and_finds_the_same_content(copy_of_built: Project) -> None:
-    result = copy_of_built.command("build", "tiny", "--all")
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert set(state_of(result.stdout).values()) == {"same content"}
-
-
 def test_labels_below_the_bar_stop_the_build_before_training(
     copy_of_built: Project,
 ) -> None:

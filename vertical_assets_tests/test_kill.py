@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from safetensors import safe_open
 
 from vertical_assets_tests.conftest import Project, write_tiny
-from vertical_assets_tests.test_build import instance_of, not_up_to_date
+from vertical_assets_tests.test_build import instance_of, not_up_to_date, state_of
 
 KILLS = int(os.environ.get("KILLS", "1"))
 LONGEST = float(os.environ.get("LONGEST", "45"))  # seconds; about as long as a build takes
@@ -42,6 +42,7 @@ def readable(store: Path) -> dict[str, str]:
 
 
 def test_kills_at_random_moments(built: Project, project: Project) -> None:
+    """Made by an unbroken build, or after kills and by force: the content is the same."""
     write_tiny(project)
     store = project.root / "data" / "store" / "tiny"
     dice = random.Random(KILLS)
@@ -58,7 +59,9 @@ def test_kills_at_random_moments(built: Project, project: Project) -> None:
             os.kill(process.pid, signal.SIGKILL)
         process.wait(10)
         readable(store)
-    project.build()
+    # Also what was made before the kills is made anew, and comes to the same.
+    states = state_of(project.build("--all").stdout)
+    assert set(states.values()) <= {"built", "same content"}
     assert readable(store) == readable(built.root / "data" / "store" / "tiny")
     assert not_up_to_date(project) == set()
     with instance_of(project) as instance:

@@ -10,6 +10,7 @@ from vertical_assets.evaluation.robustness.assets import build_assets as build_r
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import (
+    ALL_CORES,
     gate_checks,
     markdown_table,
     picture,
@@ -57,6 +58,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
             "finetuned_ckpt": dg.AssetIn([spec.name, "finetuned_ckpt"]),
             "labeled_set": dg.AssetIn([spec.name, "labeled_set"]),
         },
+        pool=ALL_CORES,
     )
     def predictions(finetuned_ckpt: Directory, labeled_set: Table):
         """What the float model says about every held-out item; the figures of the reports can be

@@ -10,7 +10,7 @@ from vertical_assets.release.prelabels import assets as prelabels
 from vertical_assets.release.promotion.assets import build_assets as build_release
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
-from vertical_assets.store.io_managers import gate_checks, stored, texts_table
+from vertical_assets.store.io_managers import ALL_CORES, gate_checks, stored, texts_table
 
 STAGE, VERSION = "release", "2"
 
@@ -50,6 +50,7 @@ def build_assets(
             for name in ("finetuned_ckpt", "pretrained_ckpt", "labeled_set", "predictions")
         },
         deps=[[spec.name, "eval_report"]],
+        pool=ALL_CORES,
         check_specs=[
             dg.AssetCheckSpec(
                 "f1_drop",

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 # Tag of an asset: the input that it can't do without; where others can't be made, it still is.
 NEEDS = "vertical_assets/needs"
+# Pool of steps that compute on every core: two of them side by side take longer than one after the
+# other. The limit stands in dagster.yaml.
+ALL_CORES = "all_cores"
 DATA_VERSION_TAG = "dagster/data_version"
 GROWING = "growing"  # metadata of an input: its partitions come and go
 PAGE = 500  # records that are read at a time

@@ -7,12 +7,11 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
-from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+from vertical_assets.store.io_managers import ALL_CORES, check, markdown_table, picture, stored
 from vertical_assets.training.baselines.assets import baseline_assets
 from vertical_assets.training.generation.assets import build_assets as build_generation
 from vertical_assets.training.modules.assets import finetuned_asset
 from vertical_assets.training.planning.assets import (
-    POOL,
     STAGE,
     cost_table,
     for_good,
@@ -64,7 +63,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             memory_spec(spec, "pretrained_ckpt"),
             *([distillation_check] if spec.model.distill else []),
         ],
-        pool=POOL,
+        pool=ALL_CORES,
         required_resource_keys={"mlflow"},
     )
     def pretrained_ckpt(context: dg.AssetExecutionContext, dedup_corpus: Table):

@@ -8,7 +8,7 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
-from vertical_assets.store.io_managers import gate_checks, markdown_table, outs, stored
+from vertical_assets.store.io_managers import ALL_CORES, gate_checks, markdown_table, outs, stored
 
 VERSION = "1"
 SHOWN = 15
@@ -61,6 +61,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
             name: dg.AssetIn([spec.name, name])
             for name in ("finetuned_ckpt", "labeled_set", "predictions", "dedup_corpus")
         },
+        pool=ALL_CORES,
     )
     def errors(
         finetuned_ckpt: Directory, labeled_set: Table, predictions: Table, dedup_corpus: Table

@@ -8,6 +8,7 @@ import dagster as dg
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import (
+    ALL_CORES,
     check,
     gate_checks,
     markdown_table,
@@ -43,6 +44,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
                 description="Warns where answers run into generate.max_new_tokens.",
             )
         ],
+        pool=ALL_CORES,
     )
     def predictions(finetuned_ckpt: Directory, labeled_set: Table):
         """The model's answer to every held-out prompt, beside the source's; the figures of the

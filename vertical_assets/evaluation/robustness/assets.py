@@ -6,6 +6,7 @@ from vertical_assets.evaluation.names import MAIN_METRIC, TITLES
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import (
+    ALL_CORES,
     gate_checks,
     markdown_table,
     picture,
@@ -34,6 +35,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
             kinds={"pytorch", "parquet"},
         ),
         ins={name: dg.AssetIn([spec.name, name]) for name in ("finetuned_ckpt", "labeled_set")},
+        pool=ALL_CORES,
         check_specs=[
             dg.AssetCheckSpec(
                 name,

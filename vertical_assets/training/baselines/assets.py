@@ -4,7 +4,7 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
-from vertical_assets.store.io_managers import stored
+from vertical_assets.store.io_managers import ALL_CORES, stored
 from vertical_assets.training.planning.assets import STAGE
 
 VERSION = "1"
@@ -22,6 +22,7 @@ def baseline_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             kinds={"scikitlearn", "parquet"},
         ),
         ins={"labeled_set": dg.AssetIn([spec.name, "labeled_set"])},
+        pool=ALL_CORES,
     )
     def baselines(labeled_set: Table):
         """What models without a network, by the kind of the task, say about the held-out items

@@ -7,9 +7,8 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
-from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+from vertical_assets.store.io_managers import ALL_CORES, check, markdown_table, picture, stored
 from vertical_assets.training.planning.assets import (
-    POOL,
     STAGE,
     memory_spec,
     memory_verdict,
@@ -51,7 +50,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             ),
             memory_spec(spec, "finetuned_ckpt"),
         ],
-        pool=POOL,
+        pool=ALL_CORES,
         required_resource_keys={"mlflow"},
     )
     def finetuned_ckpt(

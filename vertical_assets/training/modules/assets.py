@@ -12,9 +12,8 @@ from vertical_assets.spec.modules import FEATURES, ModuleError
 from vertical_assets.spec.training import ON_TOP_SECTIONS
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.atomic import locked
-from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+from vertical_assets.store.io_managers import ALL_CORES, check, markdown_table, picture, stored
 from vertical_assets.training.planning.assets import (
-    POOL,
     STAGE,
     cost_table,
     for_good,
@@ -102,7 +101,7 @@ def finetuned_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
             memory_spec(spec, "finetuned_ckpt"),
             *([kept_check] if warm is not None else []),
         ],
-        pool=POOL,
+        pool=ALL_CORES,
         required_resource_keys={"mlflow"},
     )
     def finetuned_ckpt(

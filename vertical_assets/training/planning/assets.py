@@ -10,14 +10,13 @@ import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
-from vertical_assets.store.io_managers import check, markdown_table, picture, stored
+from vertical_assets.store.io_managers import ALL_CORES, check, markdown_table, picture, stored
 
 if TYPE_CHECKING:
     from vertical_assets.training.loop.logs import Watch
 
 STAGE, VERSION = "training", "1"
 MEMORY_CHECK = "memory_in_use"
-POOL = "training"  # one training at a time; the limit stands in dagster.yaml
 
 
 def watching(context: dg.AssetExecutionContext, spec: VerticalSpec, asset: str) -> "Watch":
@@ -133,7 +132,7 @@ def hyperparameters_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
             kinds={"parquet", "optuna"},
         ),
         ins={name: dg.AssetIn([spec.name, name]) for name in ("pretrained_ckpt", "labeled_set")},
-        pool=POOL,
+        pool=ALL_CORES,
     )
     def hyperparameters(pretrained_ckpt: Directory, labeled_set: Table):
         """Trials of fine-tuning with other hyper-parameters, on a sample of the training split;
