@@ -100,7 +100,7 @@ class Project:
         file.write_bytes(content.encode() if isinstance(content, str) else content)
         return file
 
-    def command(self, *arguments: str, timeout: int = 300) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, timeout: int = 900) -> subprocess.CompletedProcess[str]:
         """Runs `vertical-assets ...`."""
         return subprocess.run(
             [sys.executable, "-m", "vertical_assets", *arguments],
