@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="Only look whether it can be run.")
     arguments = parser.parse_args()
     enter_project()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the daemon ends with it
     if arguments.quick:
         ready = (store_root() / arguments.vertical / "finetuned_ckpt" / "CURRENT.json").exists()
         console.print(f"{arguments.vertical} is {'' if ready else 'not '}built")

@@ -42,7 +42,7 @@ def follow(folder: "UPath") -> None:
         return
     try:
         mirror(folder, tracking_uri())
-    except Exception as error:  # whatever is wrong with it
+    except Exception as error:  # the channels are set, and they alone count
         console.print(f"[yellow]MLflow's aliases did not follow:[/yellow] {escape(str(error))}")
 
 

@@ -13,7 +13,7 @@ from vertical_assets.automation import by_weight, source_sensor
 from vertical_assets.building import Target, next_batch
 from vertical_assets.defs.resources import defs as resources
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.store.io_managers import DATA_VERSION_TAG
+from vertical_assets.store.io_managers import ALL_CORES, DATA_VERSION_TAG
 from vertical_assets.vertical import build_definitions
 from vertical_assets_tests.conftest import tiny, tiny_generation
 
@@ -147,3 +147,15 @@ def test_light_runs_stay_in_one_process(names: tuple[str, ...], expected: type) 
         assert by_weight.executor_creation_fn is not None
         made = by_weight.executor_creation_fn(context)
     assert isinstance(made, expected)
+
+
+def test_what_computes_on_every_core_runs_alone() -> None:
+    """Side by side two such steps take longer than one after the other."""
+    definitions = dg.Definitions.merge(build_definitions(SPEC), resources())
+    graph = definitions.resolve_asset_graph()
+    alone = {
+        *("pretrained_ckpt", "finetuned_ckpt", "baselines", "predictions", "robustness_report"),
+        *("slices", "errors", "relabel_queue", "error_report", "quantized_artifact"),
+    }
+    pools = {n.key.path[-1]: n.assets_def.op.pool for n in graph.asset_nodes if n.is_materializable}
+    assert {name for name, pool in pools.items() if pool == ALL_CORES} == alone

@@ -6,6 +6,7 @@ pseudorehearsal".
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,7 @@ def start_of(
     # By the parent's version: the next training replays others.
     rng = np.random.default_rng([spec.seed, xxhash.xxh3_64_intdigest(parent.name.encode())])
     share = settings.replay or float(not is_new.any())  # something is learnt in any case
-    replayed = rng.permutation(known)[: round(share * len(known))]
+    replayed = rng.permutation(known)[: math.ceil(share * len(known))]
     chosen = np.sort(np.concatenate([np.flatnonzero(is_new), replayed]))
     rate = initial_rate(spec.finetune.learning_rate, len(names), _layers(parent)).value
     changed = {

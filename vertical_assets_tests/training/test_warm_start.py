@@ -260,7 +260,7 @@ def test_where_nothing_is_new_a_share_is_learnt_again(tmp_path: Path) -> None:
     spec = spec_of("classification")
     old = items("classification", 20, 1, OLD, "o")
     parent = checkpoint_in(UPath(tmp_path / "store" / "ckpt"), tmp_path / "made", old, spec)
-    for replay, learnt in ((0.3, 6), (0.0, 20)):
+    for replay, learnt in ((0.3, 6), (0.01, 1), (0.0, 20)):
         spec = spec_of("classification", warm_start={"replay": replay})
         start = start_of(tmp_path, old, spec, parent)
         assert (start.facts["new_items"], start.facts["replayed_items"]) == (0, learnt)

@@ -30,12 +30,7 @@ from vertical_assets.release.promotion.gates import Stored, recorded_verdicts
 from vertical_assets.release.promotion.promote import DECIDED, Promoted, promote
 from vertical_assets.spec import VerticalSpec
 from vertical_assets_tests.conftest import tiny
-from vertical_assets_tests.release.promotion.conftest import (
-    Judged,
-    altered,
-    ruined,
-    short_sighted,
-)
+from vertical_assets_tests.release.promotion.conftest import Judged, altered, ruined, short_sighted
 
 
 def promoted(
