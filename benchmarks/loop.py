@@ -1,8 +1,9 @@
 """The closed loop on a vertical that is built: from a file of labels to the decision on a release.
 
 Copies the vertical's store and the Dagster instance into a temporary folder (what you have stays as
-it is), starts the real daemon there, drops one file of labels into `annotations/`, and waits.
-Nothing else is done. Prints when which asset was made, and ends with a JSON line.
+it is), starts there what `make ui` starts, drops one file of labels into `annotations/` once the
+web server answers, and waits. Nothing else is done. Prints when which asset was made, and ends with
+a JSON line.
 
     python benchmarks/loop.py [reviews] [--items 200] [--minutes 30]
     python benchmarks/loop.py --quick      # what it would do, and whether the vertical is ready
@@ -16,10 +17,12 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +61,13 @@ def batch(vertical: str, items: int) -> list[dict[str, Any]]:
     ]
 
 
+def free_port() -> int:
+    """A port of this machine that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def copy_of_project(vertical: str, folder: Path) -> dict[str, str]:
     """A project with the same definitions, instance and store; returns its environment."""
     for name in CARRIED:
@@ -81,6 +91,18 @@ def made_since(instance: dg.DagsterInstance, vertical: str, begin: float) -> dic
     return found
 
 
+def wait_for_servers(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Waits until the web server answers."""
+    deadline = time.monotonic() + 180
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=5)
+            return
+        except OSError:
+            time.sleep(0.5)
+    raise SystemExit(f"the web server did not answer: {log.read_text()[-2000:]}")
+
+
 def wait_for_release(vertical: str, begin: float, deadline: float) -> dict[str, Any]:
     """Waits until a release is decided on; returns what was made."""
     with dg.DagsterInstance.from_config(os.environ["DAGSTER_HOME"]) as instance:
@@ -92,7 +114,7 @@ def wait_for_release(vertical: str, begin: float, deadline: float) -> dict[str, 
             if trained and decided and decided.storage_id > trained.storage_id and not busy:
                 return made
             time.sleep(2)
-    raise SystemExit("no release was decided on in time; the daemon's log says more")
+    raise SystemExit("no release was decided on in time; the servers' log says more")
 
 
 def measure(vertical: str, items: int, minutes: float) -> dict[str, Any]:
@@ -104,15 +126,19 @@ def measure(vertical: str, items: int, minutes: float) -> dict[str, Any]:
         environment = copy_of_project(vertical, folder)
         os.chdir(folder)
         os.environ["DAGSTER_HOME"] = str(folder)
-        log = (folder / "daemon.log").open("w")
-        daemon = subprocess.Popen(
-            [str(Path(sys.prefix) / "bin" / "dagster-daemon"), "run", "-w", "workspace.yaml"],
+        port, log = free_port(), folder / "servers.log"
+        servers = subprocess.Popen(
+            [
+                *(Path(sys.prefix) / "bin" / "dagster", "dev", "-w", "workspace.yaml"),
+                *("-h", "127.0.0.1", "-p", str(port)),
+            ],
             env=environment,
-            stdout=log,
-            stderr=log,
+            stdout=log.open("w"),
+            stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         try:
+            wait_for_servers(port, servers, log)
             drop = folder / "data" / vertical / "annotations"
             drop.mkdir(parents=True, exist_ok=True)
             begin = time.time()
@@ -121,8 +147,8 @@ def measure(vertical: str, items: int, minutes: float) -> dict[str, Any]:
             partial.rename(drop / "benchmark.jsonl")
             made = wait_for_release(vertical, begin, begin + 60 * minutes)
         finally:
-            os.killpg(daemon.pid, signal.SIGTERM)
-            daemon.wait(60)
+            os.killpg(servers.pid, signal.SIGTERM)
+            servers.wait(60)
             os.chdir(home)
         ordered = sorted(made.items(), key=lambda each: each[1].timestamp)
         grid = Grid("asset", "made after", "run", title=f"{vertical}: {len(rows)} labels dropped")
@@ -150,7 +176,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="Only look whether it can be run.")
     arguments = parser.parse_args()
     enter_project()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the daemon ends with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with it
     if arguments.quick:
         ready = (store_root() / arguments.vertical / "finetuned_ckpt" / "CURRENT.json").exists()
         console.print(f"{arguments.vertical} is {'' if ready else 'not '}built")

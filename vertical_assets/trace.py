@@ -17,6 +17,7 @@ from vertical_assets.store.encryption import reading
 from vertical_assets.store.versions import MANIFEST, PARTS, POINTER, current, local_directory
 
 ID_COLUMNS = ("doc_id", "item_id", "origin_id", "dropped_id", "kept_id")
+UNSAID = ("words", "embedding")  # the text once more
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,6 @@ def rows_about(table: Table, doc_id: str) -> list[dict[str, Any]]:
     condition = wanted[0]
     for other in wanted[1:]:
         condition = condition | other
-    columns = [name for name in dataset.schema.names if name != "words"]  # the text once more
+    columns = [name for name in dataset.schema.names if name not in UNSAID]
     with reading(*table.paths):
         return dataset.to_table(columns=columns, filter=condition).to_pylist()

@@ -19,6 +19,7 @@ from vertical_assets.store.io_managers import (
 )
 
 STAGE, VERSION = "evaluation", "2"
+PREDICTIONS_VERSION = "3"
 ERRORS_SHOWN = 15
 
 
@@ -50,7 +51,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         **spec.asset(
             STAGE,
             "predictions",
-            version=VERSION,
+            version=PREDICTIONS_VERSION,
             reads=["model.max_tokens", "task"],
             kinds={"pytorch", "parquet"},
         ),
@@ -61,8 +62,8 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         pool=ALL_CORES,
     )
     def predictions(finetuned_ckpt: Directory, labeled_set: Table):
-        """What the float model says about every held-out item; the figures of the reports can be
-        traced to these rows.
+        """What the float model says about every held-out item, and how it sees the text; the
+        figures of the reports can be traced to these rows.
         """
         from vertical_assets.labels.splits import held_out
         from vertical_assets.store.contracts import PREDICTIONS

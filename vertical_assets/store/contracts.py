@@ -222,6 +222,12 @@ PREDICTIONS = pa.schema(
             nullable=True,
         ),
         _field("model", pa.string(), "Which baseline; null for the vertical's model", True),
+        _field(
+            "embedding",
+            pa.list_(pa.float32()),
+            "The text as the vertical's model sees it: mean state of the last layer, of length 1",
+            nullable=True,
+        ),
     ]
 )
 

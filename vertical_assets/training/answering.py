@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 
@@ -21,10 +22,15 @@ from vertical_assets.inference.answers import (
 from vertical_assets.inference.cascade import cascaded, first_stage
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.classification import predict_probabilities
+from vertical_assets.training.embeddings import States, embeddings
 from vertical_assets.training.finetuning import model_inputs, unpadded
 from vertical_assets.training.modules.data import Inputs, VectorSource, inputs_of
 from vertical_assets.training.modules.model import VerticalModel, is_vertical
-from vertical_assets.training.predictions import predictions_of, predictions_table
+from vertical_assets.training.predictions import (
+    predictions_of,
+    predictions_table,
+    with_embeddings,
+)
 
 FEATURES = "features"  # folder of a checkpoint: the features that its modules read
 # Module and class of each feature; loaded only where a model reads it.
@@ -77,16 +83,23 @@ def predict(
 
 
 def predicted_table(checkpoint: Path, held: pa.Table, spec: VerticalSpec) -> pa.Table:
-    """PREDICTIONS of LABELED items, of every kind of task; arguments as in `predict`."""
+    """PREDICTIONS of LABELED items with their embeddings, of every kind of task; arguments as in
+    `predict`.
+    """
     kind, texts = spec.task.kind, held["text"].to_pylist()
     if kind in ("classification", "multi_label"):
-        found = label_probabilities(checkpoint, texts, spec)
-        return predictions_table(held, found, spec.labels, kind)
+        states = States() if texts and first_stage(checkpoint) is None else None
+        found = label_probabilities(checkpoint, texts, spec, states=states)
+        vectors = states.vectors if states else embeddings(checkpoint, texts, spec)
+        return with_embeddings(predictions_table(held, found, spec.labels, kind), vectors)
     questions = held["question"].to_pylist() if kind == "question_answering" else None
     answers = predict(checkpoint, texts, spec, questions)
-    return predictions_of(
+    table = predictions_of(
         held, kind, [each.target for each in answers], [each.confidence for each in answers]
     )
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    distinct = embeddings(checkpoint, list(places), spec)
+    return with_embeddings(table, distinct[[places[text] for text in texts]])
 
 
 def label_probabilities(
@@ -96,19 +109,22 @@ def label_probabilities(
     sources: Mapping[str, VectorSource] | None = None,
     budget: int = 8192,
     with_cascade: bool = True,
+    states: States | None = None,
 ) -> np.ndarray:
     """Probabilities, texts x labels, of a classification or a multi-label task.
 
     Args:
         checkpoint, texts, spec, sources, budget: see `predict`.
         with_cascade: whether the first stage answers what it is sure of; else the network all.
+        states: looks on while the network reads the texts; without a cascade only, where it reads
+            them all.
     """
 
     def network(some: Sequence[str]) -> np.ndarray:
         if not is_vertical(checkpoint):
-            return predict_probabilities(checkpoint, list(some), spec, budget)
+            return predict_probabilities(checkpoint, list(some), spec, budget, states)
         model, inputs = _opened(checkpoint, some, None, sources)
-        logits = np.stack(outputs(model, inputs, budget))
+        logits = np.stack(outputs(model, inputs, budget, states))
         return (softmax if spec.task.kind == "classification" else sigmoid)(logits)
 
     if not len(texts):
@@ -117,13 +133,17 @@ def label_probabilities(
 
 
 @torch.inference_mode()
-def outputs(model: VerticalModel, inputs: Inputs, budget: int) -> list[np.ndarray]:
-    """Logits of every window, without padding."""
+def outputs(
+    model: VerticalModel, inputs: Inputs, budget: int, states: States | None = None
+) -> list[np.ndarray]:
+    """Logits of every window, without padding; `states` looks on."""
     model.eval()
     found: dict[int, np.ndarray] = {}
-    for rows in in_order(inputs.windows.lengths, budget):
-        batch = inputs.batch(rows)
-        found |= unpadded(model(**model_inputs(batch)).logits, batch)
+    batches = in_order(inputs.windows.lengths, budget)
+    with states.watching(model.encoder, batches) if states else nullcontext():
+        for rows in batches:
+            batch = inputs.batch(rows)
+            found |= unpadded(model(**model_inputs(batch)).logits, batch)
     return [found[row] for row in range(len(found))]
 
 

@@ -17,6 +17,7 @@ from vertical_assets.labels.splits import TRAIN, VALIDATION, Items
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.adaptation.first_token import first_token_only
 from vertical_assets.training.adaptation.tokenizing import tokenized
+from vertical_assets.training.embeddings import States
 from vertical_assets.training.loop.batches import Steps
 from vertical_assets.training.loop.logs import Watch
 from vertical_assets.training.loop.loop import (
@@ -260,16 +261,21 @@ def finetune(
 
 @torch.inference_mode()
 def predict_probabilities(
-    checkpoint: Path, texts: list[str], spec: VerticalSpec, budget: int = 8192
+    checkpoint: Path,
+    texts: list[str],
+    spec: VerticalSpec,
+    budget: int = 8192,
+    states: States | None = None,
 ) -> np.ndarray:
-    """Probabilities, texts x labels, by a fine-tuned checkpoint."""
+    """Probabilities, texts x labels, by a fine-tuned checkpoint; `states` looks on."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint).eval()
     inputs = tokenized(texts, AutoTokenizer.from_pretrained(checkpoint), spec)
     probabilities = np.zeros((len(texts), model.config.num_labels), np.float32)
-    with first_token_only(model):
-        for rows in in_order(inputs.lengths, budget):
+    batches = in_order(inputs.lengths, budget)
+    with states.watching(model.base_model, batches) if states else first_token_only(model):
+        for rows in batches:
             ids, attention = inputs.padded(rows)
             logits = model(input_ids=ids, attention_mask=attention).logits
             probabilities[rows] = logits.float().softmax(-1).numpy()

@@ -45,6 +45,21 @@ def probabilities_of(table: pa.Table, labels: Sequence[str]) -> np.ndarray | Non
     return rows.flatten().to_numpy().astype(np.float64).reshape(len(table), len(labels))
 
 
+def with_embeddings(table: pa.Table, vectors: np.ndarray) -> pa.Table:
+    """PREDICTIONS with rows x width of embeddings (`training.embeddings`)."""
+    field = PREDICTIONS.field("embedding")
+    offsets = np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1]
+    column = pa.ListArray.from_arrays(offsets, vectors.reshape(-1).astype(np.float32))
+    return table.set_column(PREDICTIONS.get_field_index("embedding"), field, column)
+
+
+def embeddings_in(table: pa.Table) -> np.ndarray | None:
+    """Rows x width of the embeddings in PREDICTIONS; None where there are none."""
+    if "embedding" not in table.column_names or table["embedding"].null_count or not len(table):
+        return None
+    return table["embedding"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+
+
 def predictions_of(
     items: pa.Table,
     kind: TaskKind,

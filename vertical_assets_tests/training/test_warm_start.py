@@ -14,6 +14,7 @@ from vertical_assets.labels.splits import Items
 from vertical_assets.labels.targets import Span
 from vertical_assets.spec import VerticalSpec, WarmStart
 from vertical_assets.store.versions import commit, stage_directory
+from vertical_assets.training import warm_start
 from vertical_assets.training.adaptation.base_models import prepare_base
 from vertical_assets.training.answering import predict
 from vertical_assets.training.finetuning import finetune
@@ -105,7 +106,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", ["classification", "entities"])  # transformers' head, and our own
 def test_new_labels_are_learnt_faster_and_old_ones_kept(
-    kind: str, base: Path, tmp_path: Path
+    kind: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = spec_of(kind)
     old, old_held = items(kind, 160, 1, OLD, "o"), items(kind, 40, 2, OLD, "h")
@@ -137,6 +138,8 @@ def test_new_labels_are_learnt_faster_and_old_ones_kept(
     assert kept.items == 40
     assert kept.before > 0.9
     assert kept.drop <= 0.05
+    monkeypatch.setattr(warm_start, "COMPARED", 10)
+    assert kept_of(warm, checkpoint, held, spec).items == 10
 
 
 def test_the_same_parent_and_items_give_the_same_weights(base: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from vertical_assets.corpus.cleaning.terms import Terms
-from vertical_assets.evaluation.errors.neighbours import embeddings, nearest
+from vertical_assets.evaluation.errors.neighbours import nearest
 from vertical_assets.evaluation.errors.outliers import Outliers, outliers_of
 from vertical_assets.evaluation.errors.relabel import (
     CONFIDENT_ERROR,
@@ -29,7 +29,8 @@ from vertical_assets.labels.splits import TRAIN
 from vertical_assets.labels.targets import targets_of
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.answering import label_probabilities
-from vertical_assets.training.predictions import probabilities_of
+from vertical_assets.training.embeddings import embeddings
+from vertical_assets.training.predictions import embeddings_in, probabilities_of
 
 
 class AnalysisError(Exception):
@@ -143,8 +144,13 @@ def _embedded(
     if len(learnt) > most:
         drawn = np.random.default_rng(spec.seed).choice(len(learnt), most, replace=False)
         learnt = [learnt[row] for row in sorted(drawn)]
-    items = [*learnt, *dict.fromkeys(predictions["item_id"].to_pylist())]
-    vectors = embeddings(checkpoint, [text_of[item] for item in items], spec)
+    rows = {item: row for row, item in enumerate(predictions["item_id"].to_pylist())}
+    items = [*learnt, *rows]
+    known = embeddings_in(predictions)
+    unknown = items if known is None else learnt
+    vectors = embeddings(checkpoint, [text_of[item] for item in unknown], spec)
+    if known is not None:
+        vectors = np.concatenate([vectors, known[list(rows.values())]])
     return _Texts(items, vectors, len(learnt))
 
 

@@ -10,8 +10,11 @@ import pytest
 from vertical_assets.corpus.cleaning.terms import Terms
 from vertical_assets.evaluation.errors.analysis import Analysis, analyse
 from vertical_assets.evaluation.errors.report import confusion_counts, report_html
+from vertical_assets.labels.splits import held_out
 from vertical_assets.spec import TaskKind, VerticalSpec
 from vertical_assets.store.contracts import ERRORS, RELABEL_QUEUE, SLICES
+from vertical_assets.training.embeddings import embeddings
+from vertical_assets.training.predictions import with_embeddings
 from vertical_assets_tests.evaluation.errors.notes import (
     checkpoint_of,
     labeled_set,
@@ -134,6 +137,14 @@ def test_of_a_large_training_set_a_sample_is_looked_at(tmp_path: Path) -> None:
     found = analyse(checkpoint, labeled, said, {}, Terms(()), spec)
     assert (found.facts["train_items_compared"], found.facts["train_items"]) == (10, 60)
     assert "among 10 of 60 training items" in page_of(found, said, spec)
-    again = analyse(checkpoint, labeled, said, {}, Terms(()), spec)
-    assert again.errors.equals(found.errors)
-    assert again.queue.equals(found.queue)
+    held = held_out(labeled)["text"].to_pylist()
+    # As the asset `predictions` stores them: then only the sample is read again.
+    with_states = with_embeddings(said, embeddings(checkpoint, held, spec))
+    for stored in (said, with_states):
+        again = analyse(checkpoint, labeled, stored, {}, Terms(()), spec)
+        same = [name for name in again.errors.column_names if name != "similarity"]
+        assert again.errors.select(same).equals(found.errors.select(same))
+        assert again.errors["similarity"].to_pylist() == pytest.approx(
+            found.errors["similarity"].to_pylist(), abs=1e-5
+        )
+        assert again.queue["item_id"].equals(found.queue["item_id"])
