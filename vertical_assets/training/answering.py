@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from vertical_assets.batching import in_order
+from vertical_assets.batching import INFERENCE_TOKENS, in_order
 from vertical_assets.inference.answers import (
     Answer,
     answers_of,
@@ -61,7 +61,7 @@ def predict(
     spec: VerticalSpec,
     questions: Sequence[str] | None = None,
     sources: Mapping[str, VectorSource] | None = None,
-    budget: int = 8192,
+    budget: int = INFERENCE_TOKENS,
 ) -> list[Answer]:
     """An answer per text, as the vertical gives it: with the cascade, where there is one.
 
@@ -107,7 +107,7 @@ def label_probabilities(
     texts: Sequence[str],
     spec: VerticalSpec,
     sources: Mapping[str, VectorSource] | None = None,
-    budget: int = 8192,
+    budget: int = INFERENCE_TOKENS,
     with_cascade: bool = True,
     states: States | None = None,
 ) -> np.ndarray:

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-from vertical_assets.batching import in_order
+from vertical_assets.batching import INFERENCE_TOKENS, in_order
 from vertical_assets.labels.splits import TRAIN, VALIDATION, Items
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.adaptation.first_token import first_token_only
@@ -34,6 +34,8 @@ from vertical_assets.training.modules.data import codes_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+VALIDATION_FACTOR = 2  # tokens of a batch without gradients, as multiple of a training batch's
 
 
 class ClassificationModule(TrainingModule):
@@ -234,7 +236,7 @@ def finetune(
 
     validation = [
         (*held.padded(rows), torch.from_numpy(held_codes[rows]))
-        for rows in in_order(held.lengths, 4 * settings.batch_tokens)
+        for rows in in_order(held.lengths, VALIDATION_FACTOR * settings.batch_tokens)
     ]
     more = [private, *more] if private else more
     # A private training takes each row's gradient from the layers' inputs, so they stay whole.
@@ -264,7 +266,7 @@ def predict_probabilities(
     checkpoint: Path,
     texts: list[str],
     spec: VerticalSpec,
-    budget: int = 8192,
+    budget: int = INFERENCE_TOKENS,
     states: States | None = None,
 ) -> np.ndarray:
     """Probabilities, texts x labels, by a fine-tuned checkpoint; `states` looks on."""

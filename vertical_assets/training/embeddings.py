@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vertical_assets.batching import in_order
+from vertical_assets.batching import INFERENCE_TOKENS, in_order
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.adaptation.tokenizing import tokenized
 from vertical_assets.training.modules.model import VerticalModel, is_vertical
@@ -51,7 +51,7 @@ class States:
 
 @torch.inference_mode()
 def embeddings(
-    checkpoint: Path, texts: Sequence[str], spec: VerticalSpec, budget: int = 8192
+    checkpoint: Path, texts: Sequence[str], spec: VerticalSpec, budget: int = INFERENCE_TOKENS
 ) -> np.ndarray:
     """Texts x width, float32, each of length 1.
 

@@ -40,8 +40,6 @@ from vertical_assets.training.modules.model import (
 )
 from vertical_assets.training.modules.scores import MONITOR, scores
 
-INFERENCE_FACTOR = 4  # tokens of a batch without gradients, as multiple of a training batch's
-
 
 class TaskModule(TrainingModule):
     """A VerticalModel with its head's loss; validation decodes whole items over their windows.
@@ -199,7 +197,7 @@ def finetune(
         plan,
         len(steps),
     )
-    budget = INFERENCE_FACTOR * settings.batch_tokens
+    budget = classification.VALIDATION_FACTOR * settings.batch_tokens
     validation = [held.batch(rows) for rows in in_order(held.inputs.windows.lengths, budget)]
     with first_token_only(model):
         log = train(
