@@ -29,6 +29,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from dagster._time import get_current_datetime
 
 from vertical_assets.labels.batches.automation import PARTITIONED
+from vertical_assets.release.engines import cores
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.io_managers import ALL_FILES, DATA_VERSION_TAG, recorded_failures
 
@@ -70,16 +71,18 @@ class FailedCheck:
 
 
 def executor(preloaded: Sequence[str]) -> dg.ExecutorDefinition:
-    """Steps in processes of their own, two at a time, forked from a server that has loaded these
-    modules: a step then starts in a moment.
+    """Steps in processes of their own, forked from a server that has loaded these modules: a step
+    then starts in a moment.
     """
     return dg.multiprocess_executor.configured(apart(preloaded))
 
 
 def apart(preloaded: Sequence[str]) -> dict[str, Any]:
-    """Configuration of `dg.multiprocess_executor`."""
+    """Configuration of `dg.multiprocess_executor`: as many steps at a time as half the cores, since
+    what takes long computes on several; of two cores each step has both.
+    """
     return {
-        "max_concurrent": 2,
+        "max_concurrent": max(1, cores() // 2),
         "start_method": {"forkserver": {"preload_modules": list(preloaded)}},
     }
 

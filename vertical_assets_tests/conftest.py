@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -254,6 +255,13 @@ def copy_of_built(built: Project, tmp_path: Path) -> Project:
     """
     shutil.copytree(built.root, tmp_path / "project")
     return Project(tmp_path / "project")
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def stop(process: subprocess.Popen[Any]) -> None:

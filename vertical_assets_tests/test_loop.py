@@ -1,4 +1,4 @@
-"""The closed loop with the real daemon: people drop files of labels, and nothing else is done."""
+"""The closed loop with what `make ui` starts: people drop files of labels, and nothing else is done."""
 
 import json
 import os
@@ -9,14 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from vertical_assets_tests.conftest import ROOT, Project, reviews, stop, tiny
+from vertical_assets_tests.conftest import ROOT, Project, free_port, reviews, stop, tiny
 from vertical_assets_tests.test_build import instance_of, not_up_to_date
 
 PATIENCE = float(os.environ.get("LOOP_PATIENCE", "600"))  # seconds that a machine at work may take
@@ -52,16 +51,19 @@ def labels(rows: list[dict[str, str]], *, agreeing: bool = True) -> list[dict[st
 
 @dataclass
 class Loop:
-    """A project and its daemon."""
+    """A project and its servers."""
 
     project: Project
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
         root = self.project.root
-        log = (root / "daemon.log").open("ab")
+        log = (root / "servers.log").open("ab")
         self.process = subprocess.Popen(
-            [str(Path(sys.prefix) / "bin" / "dagster-daemon"), "run", "-w", "workspace.yaml"],
+            [
+                *(f"{sys.prefix}/bin/dagster", "dev", "-w", "workspace.yaml"),
+                *("-h", "127.0.0.1", "-p", str(free_port())),
+            ],
             cwd=root,
             env=self.project.environment,
             stdout=log,
@@ -70,7 +72,7 @@ class Loop:
         )
 
     def kill(self) -> None:
-        """The daemon, its code server and all runs die at once, as when a machine does."""
+        """Web server, daemon, code server and all runs die at once, as when a machine does."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
@@ -81,11 +83,11 @@ class Loop:
         written.rename(written.with_suffix(""))
 
     def until(self, what: str, holds: Callable[[], Any], every: float = 0.5) -> Any:
-        """Waits for something; says what the daemon wrote where it does not come."""
+        """Waits for something; says what the servers wrote where it does not come."""
         deadline = time.monotonic() + PATIENCE
         while not (found := holds()):
             assert self.process is not None
-            log = self.project.root / "daemon.log"
+            log = self.project.root / "servers.log"
             assert self.process.poll() is None, log.read_text()[-4000:]
             assert time.monotonic() < deadline, f"no {what}: {log.read_text()[-6000:]}"
             time.sleep(every)
@@ -176,7 +178,7 @@ def test_what_people_label_becomes_a_release_by_itself(loop: Loop) -> None:
 
 
 def a_batch_becomes_a_release(loop: Loop) -> None:
-    """The file came while the daemon was off; those of the next chapters come while it is on."""
+    """The file came while nothing ran; those of the next chapters come while the servers do."""
     trained, decided = loop.made("finetuned_ckpt"), loop.made("release")
     chosen = ITEMS[:280]
     loop.drop("monday", labels(chosen))
@@ -209,7 +211,7 @@ def a_bad_batch_trains_nothing_and_is_alerted(loop: Loop) -> None:
 
 def five_batches_come_and_the_machine_dies(loop: Loop) -> None:
     """Every label is in, after at most two trainings, though everything was killed in the middle of
-    one and nothing but the daemon was started again.
+    one and nothing but the servers was started again.
     """
     before, trained = loop.labelled(), loop.made("finetuned_ckpt")
     chosen = ITEMS[320:400]

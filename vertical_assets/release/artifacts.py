@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from vertical_assets.inference.answers import Answer
 from vertical_assets.labels.splits import TEST, Items, items_of
 from vertical_assets.labels.targets import targets_of
 from vertical_assets.release.engines import cores
-from vertical_assets.release.files import DamagedArtifactError
+from vertical_assets.release.files import DamagedArtifactError, verify
 from vertical_assets.release.predictor import Predictor
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.spec.labels import TaskKind
@@ -66,12 +67,28 @@ def other_standard(description: Mapping[str, Any], spec: VerticalSpec) -> str | 
 
 
 def answers_by(artifact: Path, items: Items, form: str = "openvino") -> list[Answer]:
-    """What an artifact says of items; several batches at a time.
+    """What an artifact says of items; several batches at a time. Of the same files and texts it is
+    asked once in a process: a release reads its gates and its comparison from the same answers.
 
     Raises:
         DamagedArtifactError: a file is not the one that was released.
     """
-    return Predictor(artifact, form, streams=cores()).answers(items.texts, items.questions)
+    verify(artifact)
+    questions = None if items.questions is None else tuple(items.questions)
+    manifest = (artifact / MANIFEST).read_text()
+    return list(_answers(artifact, manifest, form, tuple(items.texts), questions))
+
+
+@lru_cache(maxsize=2)
+def _answers(
+    artifact: Path,
+    manifest: str,
+    form: str,
+    texts: tuple[str, ...],
+    questions: tuple[str, ...] | None,
+) -> list[Answer]:
+    """`manifest` holds the checksums of the artifact's files, by which they are told apart."""
+    return Predictor(artifact, form, streams=cores()).answers(texts, questions)
 
 
 def trial_of(artifact: Path, predictions: pa.Table, labeled: pa.Table, kind: TaskKind) -> Trial:

@@ -247,7 +247,7 @@ def build_label_errors(spec: VerticalSpec, stage: str) -> dg.AssetsDefinition:
         **spec.asset(
             stage,
             "label_errors",
-            version=VERSION,
+            version="4",
             reads=["task", "language", "seed"],
             kinds={"parquet", "sklearn"},
         ),

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from vertical_assets.labels.gold.confident_learning import suspicion_of
-from vertical_assets.labels.gold.lexical import tfidf_logistic_regression, tfidf_one_vs_rest
+from vertical_assets.labels.gold.lexical import logistic_regression, one_vs_rest, tfidf
 from vertical_assets.labels.splits import TRAIN
 from vertical_assets.labels.targets import COLUMN, targets_of
 from vertical_assets.spec import VerticalSpec
@@ -37,14 +37,16 @@ def label_errors(labeled: pa.Table, spec: VerticalSpec) -> pa.Table:
     given, texts = targets_of(train, kind), train["text"].to_pylist()
     parts = np.array([_hash(group, spec) % FOLDS for group in train["cluster_id"].to_pylist()])
     shares = np.full((len(texts), len(spec.labels)), np.nan)
+    # Of all texts together: how often a word occurs says nothing of the labels.
+    several = len({str(each) for each in given}) > 1
+    vectors = tfidf(spec).fit_transform(texts) if several else None
     for part in range(FOLDS):
         inside, others = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
         known = [given[row] for row in others]
-        if not len(inside) or len({str(each) for each in known}) < 2:
+        if vectors is None or not len(inside) or len({str(each) for each in known}) < 2:
             continue
-        model = tfidf_logistic_regression if kind == "classification" else tfidf_one_vs_rest
-        asked = [texts[row] for row in inside]
-        shares[inside] = model([texts[row] for row in others], known, asked, spec)
+        model = logistic_regression if kind == "classification" else one_vs_rest
+        shares[inside] = model(vectors[others], known, vectors[inside], spec)
     judged = np.flatnonzero(~np.isnan(shares).any(axis=1))
     doubt = suspicion_of([given[row] for row in judged], shares[judged], spec.labels, kind)
     rows = []

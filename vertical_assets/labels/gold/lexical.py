@@ -11,6 +11,7 @@ import numpy as np
 from vertical_assets.spec import VerticalSpec
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
@@ -47,11 +48,22 @@ def tfidf_logistic_regression(
     train_texts: list[str], train_labels: list[str], texts: list[str], spec: VerticalSpec
 ) -> np.ndarray:
     """Probabilities, texts x labels, of TF-IDF with logistic regression."""
-    vectorizer, model = fit_tfidf_classifier(train_texts, train_labels, spec)
-    found = model.predict_proba(vectorizer.transform(texts))
-    probabilities = np.zeros((len(texts), len(spec.labels)))
+    vectorizer = tfidf(spec)
+    train = vectorizer.fit_transform(train_texts)
+    return logistic_regression(train, train_labels, vectorizer.transform(texts), spec)
+
+
+def logistic_regression(
+    train: "csr_matrix", train_labels: Sequence[str], asked: "csr_matrix", spec: VerticalSpec
+) -> np.ndarray:
+    """Probabilities, rows of `asked` x labels, of logistic regression, C = 10."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=10.0, max_iter=200).fit(train, train_labels)
+    probabilities = np.zeros((asked.shape[0], len(spec.labels)))
     columns = [spec.labels.index(label) for label in model.classes_]
-    probabilities[:, columns] = found  # a label that training never saw keeps probability 0
+    # A label that training never saw keeps probability 0.
+    probabilities[:, columns] = model.predict_proba(asked)
     return probabilities
 
 
@@ -61,12 +73,24 @@ def tfidf_one_vs_rest(
     texts: list[str],
     spec: VerticalSpec,
 ) -> np.ndarray:
-    """Probabilities, texts x labels, each label by a logistic regression of its own, C = 10."""
+    """Probabilities, texts x labels, of TF-IDF with a logistic regression per label."""
+    vectorizer = tfidf(spec)
+    train = vectorizer.fit_transform(train_texts)
+    return one_vs_rest(train, train_labels, vectorizer.transform(texts), spec)
+
+
+def one_vs_rest(
+    train: "csr_matrix",
+    train_labels: Sequence[Sequence[str]],
+    asked: "csr_matrix",
+    spec: VerticalSpec,
+) -> np.ndarray:
+    """Probabilities, rows of `asked` x labels, each label by a logistic regression of its own,
+    C = 10.
+    """
     from sklearn.linear_model import LogisticRegression
 
-    vectorizer = tfidf(spec)
-    train, asked = vectorizer.fit_transform(train_texts), vectorizer.transform(texts)
-    probabilities = np.zeros((len(texts), len(spec.labels)))
+    probabilities = np.zeros((asked.shape[0], len(spec.labels)))
     for code, label in enumerate(spec.labels):
         has = np.array([label in each for each in train_labels])
         if has.all() or not has.any():  # nothing to tell apart
