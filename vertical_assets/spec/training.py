@@ -333,3 +333,8 @@ class Finetune(Loop):
                 "class_weights and per_group"
             )
         return self
+
+
+# What of `finetune` a checkpoint comes from: how the next training begins changes none that is
+# there.
+LEARNT_BY = [f"finetune.{name}" for name in Finetune.model_fields if name != "warm_start"]

@@ -19,6 +19,7 @@ from vertical_assets.training.adaptation.base_models import prepare_base
 from vertical_assets.training.answering import predict
 from vertical_assets.training.finetuning import finetune
 from vertical_assets.training.loop.checkpoints import write_checkpoint
+from vertical_assets.training.modules.assets import finetuned_asset
 from vertical_assets.training.warm_start import (
     LEARNT,
     Start,
@@ -267,3 +268,14 @@ def test_where_nothing_is_new_a_share_is_learnt_again(tmp_path: Path) -> None:
         spec = spec_of("classification", warm_start={"replay": replay})
         start = start_of(tmp_path, old, spec, parent)
         assert (start.facts["new_items"], start.facts["replayed_items"]) == (0, learnt)
+
+
+def test_how_the_next_training_begins_makes_no_checkpoint_outdated() -> None:
+    def code_version(**warm: Any) -> str:
+        asset = finetuned_asset(spec_of("classification", warm_start=warm or None))
+        (version,) = asset.code_versions_by_key.values()
+        return str(version)
+
+    assert code_version(replay=0.1) == code_version(replay=0.9) == code_version()
+    other = finetuned_asset(spec_of("classification", epochs=9))
+    assert code_version() not in other.code_versions_by_key.values()

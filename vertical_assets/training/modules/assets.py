@@ -9,7 +9,7 @@ from upath import UPath
 
 from vertical_assets.spec import VerticalSpec, WarmStart
 from vertical_assets.spec.modules import FEATURES, ModuleError
-from vertical_assets.spec.training import ON_TOP_SECTIONS
+from vertical_assets.spec.training import LEARNT_BY, ON_TOP_SECTIONS
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.atomic import locked
 from vertical_assets.store.io_managers import ALL_CORES, check, markdown_table, picture, stored
@@ -58,7 +58,7 @@ def finetuned_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
         "finetuned_ckpt",
         version=VERSION,
         reads=[
-            *("finetune", "model.max_tokens", *ON_TOP_SECTIONS, "processes", "task", "seed"),
+            *(*LEARNT_BY, "model.max_tokens", *ON_TOP_SECTIONS, "processes", "task", "seed"),
             *(["language"] if spec.model.cascade else []),  # words or characters
         ],
         kinds={"pytorch", "lightning", "huggingface"},
@@ -215,8 +215,7 @@ def finetuned_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
                 ),
                 result.log,
             )
-            if warm is not None:
-                write_learnt(checkpoint, train_set, validation_set, spec)
+            write_learnt(checkpoint, train_set, validation_set, spec)
             write_interface(checkpoint, kind, [m.model_dump() for m in spec.model.modules_of(kind)])
             keep_features(checkpoint, directories)
             shown = {}
