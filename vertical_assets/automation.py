@@ -90,14 +90,18 @@ def apart(preloaded: Sequence[str]) -> dict[str, Any]:
 @dg.executor(name="by_weight", requirements=multiple_process_executor_requirements())
 def by_weight(context: dg.InitExecutorContext) -> dg.Executor:
     """For runs of the loop and of people in the UI, whatever assets they chose: light ones one
-    after the other in the run's own process, others in processes of their own. A light step never
-    waits for torch, and a chain of heavy ones loads it once.
+    after the other in the run's own process, others in processes of their own, unless so few cores
+    leave room for one step at a time. A light step never waits for torch, and a chain of heavy ones
+    loads it once.
     """
     job = context.job.get_definition()
     chosen = getattr(context.job, "asset_selection", None) or job.asset_layer.executable_asset_keys
     groups = {job.asset_layer.get(key).group_name for key in chosen}
-    made = dg.in_process_executor if groups <= set(BEFORE_TRAINING) else dg.multiprocess_executor
-    config = {} if made is dg.in_process_executor else apart([*LIGHT_MODULES, *HEAVY_MODULES])
+    config = apart([*LIGHT_MODULES, *HEAVY_MODULES])
+    if groups <= set(BEFORE_TRAINING) or config["max_concurrent"] == 1:
+        made, config = dg.in_process_executor, {}
+    else:
+        made = dg.multiprocess_executor
     evaluated = process_config(made.config_schema.config_type, config)
     create = made.executor_creation_fn
     if create is None or evaluated.value is None:

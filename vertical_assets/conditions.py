@@ -96,11 +96,17 @@ class Condition(dg.AutomationCondition[dg.AssetKey]):
         return False
 
     def evaluate(self, context: AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
-        return whole_or_nothing(context, self.holds(context))
+        # What a condition before it ruled out need not be looked at.
+        return whole_or_nothing(context, is_candidate(context) and self.holds(context))
 
     @abstractmethod
     def holds(self, context: AutomationContext[dg.AssetKey]) -> bool:
         """Whether it is true now."""
+
+
+def is_candidate(context: AutomationContext[dg.AssetKey]) -> bool:
+    """Whether the conditions before this one have left the asset in question."""
+    return not context.candidate_subset.is_empty
 
 
 def whole_or_nothing(
@@ -138,11 +144,14 @@ class Outdated(dg.AutomationCondition[dg.AssetKey]):
         return True
 
     def evaluate(self, context: AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
-        state = self.state(context)
         before = json.loads(context.cursor or "{}")
         requested = context.get_previous_requested_subset(context.key)
         was_requested = requested is not None and not requested.is_empty
         asked = before.get("state") if was_requested else before.get("asked")
+        if not is_candidate(context):
+            cursor = json.dumps({"state": None, "asked": asked})
+            return whole_or_nothing(context, False, cursor)
+        state = self.state(context)
         cursor = json.dumps({"state": state, "asked": asked})
         return whole_or_nothing(context, state is not None and state != asked, cursor)
 

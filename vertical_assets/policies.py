@@ -36,10 +36,10 @@ def when_labels_change(*groups: str) -> dg.AutomationCondition[dg.AssetKey]:
         groups: of further inputs that count.
     """
     return (
-        (Outdated((LABELS, *groups), code=True, absent=True) | requested_above(LABELS))
+        ~Busy((LABELS, *MODEL))
+        & (Outdated((LABELS, *groups), code=True, absent=True) | requested_above(LABELS))
         & Made()
         & ~GateClosed()
-        & ~Busy((LABELS, *MODEL))
     ).with_label("when_labels_change")
 
 
@@ -55,10 +55,10 @@ def retrain(quiet: int) -> dg.AutomationCondition[dg.AssetKey]:
     a person's decision, `vertical-assets build`.
     """
     return (
-        Outdated((LABELS, "features"))
+        ~Busy((LABELS, *MODEL))
+        & Outdated((LABELS, "features"))
         & Made()
         & ~GateClosed()
-        & ~Busy((LABELS, *MODEL))
         & ~requested_above(LABELS)
         & Settled(quiet)
     ).with_label("retrain")
@@ -70,7 +70,7 @@ def follow() -> dg.AutomationCondition[dg.AssetKey]:
     not move it: the old model would be measured again for nothing.
     """
     return (
-        (requested_above(*MODEL) | (Outdated(BELOW, absent=True) & ~Busy(MODEL)))
+        (requested_above(*MODEL) | (~Busy(MODEL) & Outdated(BELOW, absent=True)))
         & Made()
         & ~GateClosed()
     ).with_label("follow")

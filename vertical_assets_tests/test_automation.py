@@ -9,6 +9,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.executor.multiprocess import MultiprocessExecutor
 
+from vertical_assets import automation
 from vertical_assets.automation import by_weight, source_sensor
 from vertical_assets.building import Target, next_batch
 from vertical_assets.defs.resources import defs as resources
@@ -130,15 +131,21 @@ def test_below_a_closed_gate_of_training_nothing_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "expected"),
+    ("names", "cores", "expected"),
     [
-        (("labeled_set", "contamination"), InProcessExecutor),
-        (("finetuned_ckpt", "predictions"), MultiprocessExecutor),
-        (("labeling_tasks", "quantized_artifact"), MultiprocessExecutor),
+        (("labeled_set", "contamination"), 8, InProcessExecutor),
+        (("finetuned_ckpt", "predictions"), 8, MultiprocessExecutor),
+        (("labeling_tasks", "quantized_artifact"), 8, MultiprocessExecutor),
+        (("finetuned_ckpt", "predictions"), 2, InProcessExecutor),
     ],
 )
-def test_light_runs_stay_in_one_process(names: tuple[str, ...], expected: type) -> None:
-    """Whatever is chosen in the UI or by the loop; a heavy one's steps find torch loaded."""
+def test_light_runs_stay_in_one_process(
+    names: tuple[str, ...], cores: int, expected: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is chosen in the UI or by the loop; a heavy one's steps find torch loaded. Where one
+    step at a time is all that the cores are good for, heavy ones stay as well.
+    """
+    monkeypatch.setattr(automation, "cores", lambda: cores)
     definitions = dg.Definitions.merge(build_definitions(SPEC), resources())
     keys = {dg.AssetKey(["tiny", name]) for name in names}
     job = definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection=keys)

@@ -1,4 +1,4 @@
-"""The closed loop by what `make ui` starts: people drop files of labels, and nothing else is done."""
+"""The closed loop by what `make ui` starts: people drop files of labels; nothing else is done."""
 
 import json
 import os
