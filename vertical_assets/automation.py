@@ -4,7 +4,8 @@ The truth about staleness is Dagster's own (`CachingStaleStatusResolver`, the co
 "unsynced"); it is asked here and nowhere else.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +41,9 @@ JOB_OF = {
     **dict.fromkeys(PARTITIONED, "annotate"),
     "monthly_review": "review",
 }
-LIGHT_MODULES = ("pyarrow.dataset", "vertical_assets.preloaded")
-HEAVY_MODULES = (
+PRELOADED = (
+    "pyarrow.dataset",
+    "vertical_assets.preloaded",
     "dagster_mlflow",
     "transformers.models.bert.modeling_bert",
     "vertical_assets.training.classification",
@@ -70,38 +72,28 @@ class FailedCheck:
     reason: str
 
 
-def executor(preloaded: Sequence[str]) -> dg.ExecutorDefinition:
-    """Steps in processes of their own, forked from a server that has loaded these modules: a step
-    then starts in a moment.
+def steps_at_once() -> int:
+    """Heavy steps that run at a time: by VERTICAL_STEPS, else half the cores, since what takes long
+    computes on several.
     """
-    return dg.multiprocess_executor.configured(apart(preloaded))
-
-
-def apart(preloaded: Sequence[str]) -> dict[str, Any]:
-    """Configuration of `dg.multiprocess_executor`: as many steps at a time as half the cores, since
-    what takes long computes on several; of two cores each step has both.
-    """
-    return {
-        "max_concurrent": max(1, cores() // 2),
-        "start_method": {"forkserver": {"preload_modules": list(preloaded)}},
-    }
+    return int(os.environ.get("VERTICAL_STEPS", max(1, cores() // 2)))
 
 
 @dg.executor(name="by_weight", requirements=multiple_process_executor_requirements())
 def by_weight(context: dg.InitExecutorContext) -> dg.Executor:
-    """For runs of the loop and of people in the UI, whatever assets they chose: light ones one
-    after the other in the run's own process, others in processes of their own, unless so few cores
-    leave room for one step at a time. A light step never waits for torch, and a chain of heavy ones
-    loads it once.
+    """For every run, whatever assets were chosen: light ones one after the other in the run's own
+    process; heavy ones in processes of their own, unless one at a time is all that the cores are
+    good for. They are forked from a server that has loaded what they need, so that they start in a
+    moment.
     """
     job = context.job.get_definition()
     chosen = getattr(context.job, "asset_selection", None) or job.asset_layer.executable_asset_keys
     groups = {job.asset_layer.get(key).group_name for key in chosen}
-    config = apart([*LIGHT_MODULES, *HEAVY_MODULES])
-    if groups <= set(BEFORE_TRAINING) or config["max_concurrent"] == 1:
-        made, config = dg.in_process_executor, {}
-    else:
-        made = dg.multiprocess_executor
+    many = steps_at_once()
+    made, config = dg.in_process_executor, dict[str, Any]()
+    if many > 1 and not groups <= set(BEFORE_TRAINING):
+        start = {"forkserver": {"preload_modules": [*PRELOADED]}}
+        made, config = dg.multiprocess_executor, {"max_concurrent": many, "start_method": start}
     evaluated = process_config(made.config_schema.config_type, config)
     create = made.executor_creation_fn
     if create is None or evaluated.value is None:
@@ -140,7 +132,7 @@ def jobs(spec: VerticalSpec) -> list[UnresolvedAssetJobDefinition]:
         dg.define_asset_job(
             f"{spec.name}_build",
             selection=rest,
-            executor_def=executor([*LIGHT_MODULES, *HEAVY_MODULES]),
+            executor_def=by_weight,
             description=f"From the documents of {spec.name} to its release.",
         ),
     ]

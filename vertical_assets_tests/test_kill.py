@@ -14,6 +14,7 @@ from pathlib import Path
 
 import dagster as dg
 import pyarrow.parquet as pq
+import pytest
 from safetensors import safe_open
 
 from vertical_assets_tests.conftest import Project, write_tiny
@@ -41,8 +42,13 @@ def readable(store: Path) -> dict[str, str]:
     return found
 
 
-def test_kills_at_random_moments(built: Project, project: Project) -> None:
-    """Made by an unbroken build, or after kills and by force: the content is the same."""
+def test_kills_at_random_moments(
+    built: Project, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made by an unbroken build, or after kills and by force, in one process or in one for each
+    heavy step: the content is the same.
+    """
+    monkeypatch.setenv("VERTICAL_STEPS", "2")
     write_tiny(project)
     store = project.root / "data" / "store" / "tiny"
     dice = random.Random(KILLS)
