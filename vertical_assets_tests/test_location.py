@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vertical_assets.automation import PRELOADED
+from vertical_assets import automation
 from vertical_assets.vertical import STAGES
 from vertical_assets_tests.conftest import ROOT
 
@@ -116,7 +116,7 @@ print(json.dumps(known and loaded(project_folder()).has_resolved_repository_def(
 
 def test_steps_are_forked_from_a_server_that_knows_the_definitions(tmp_path: Path) -> None:
     """Also from one that can't load them: the step then says why."""
-    assert "vertical_assets.preloaded" in PRELOADED
+    assert "vertical_assets.preloaded" in automation.PRELOADED
     assert json.loads(run(sys.executable, "-c", PRELOADED).stdout) is True
     absent = {"VERTICAL_PROJECT": str(tmp_path / "nothing")}
     result = subprocess.run(
