@@ -75,8 +75,14 @@ class FailedCheck:
 def steps_at_once() -> int:
     """Heavy steps that run at a time: by VERTICAL_STEPS, else half the cores, since what takes long
     computes on several.
+
+    Raises:
+        ValueError: VERTICAL_STEPS is no whole number from 1 on.
     """
-    return int(os.environ.get("VERTICAL_STEPS", max(1, cores() // 2)))
+    given = os.environ.get("VERTICAL_STEPS") or str(max(1, cores() // 2))
+    if not given.isdecimal() or given == "0":
+        raise ValueError(f"VERTICAL_STEPS is {given!r}: set it to a whole number from 1 on")
+    return int(given)
 
 
 @dg.executor(name="by_weight", requirements=multiple_process_executor_requirements())

@@ -156,6 +156,19 @@ def test_light_runs_stay_in_one_process(
     assert isinstance(made, expected)
 
 
+@pytest.mark.parametrize(("given", "expected"), [("3", 3), ("", 4), ("0", None), ("two", None)])
+def test_how_many_steps_run_at_a_time(
+    given: str, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automation, "cores", lambda: 8)
+    monkeypatch.setenv("VERTICAL_STEPS", given)
+    if expected is None:
+        with pytest.raises(ValueError, match=r"VERTICAL_STEPS is .* whole number from 1 on"):
+            automation.steps_at_once()
+    else:
+        assert automation.steps_at_once() == expected
+
+
 def test_what_computes_on_every_core_runs_alone() -> None:
     """Side by side two such steps take longer than one after the other."""
     definitions = dg.Definitions.merge(build_definitions(SPEC), resources())
