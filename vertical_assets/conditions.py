@@ -148,10 +148,7 @@ class Outdated(dg.AutomationCondition[dg.AssetKey]):
         requested = context.get_previous_requested_subset(context.key)
         was_requested = requested is not None and not requested.is_empty
         asked = before.get("state") if was_requested else before.get("asked")
-        if not is_candidate(context):
-            cursor = json.dumps({"state": None, "asked": asked})
-            return whole_or_nothing(context, False, cursor)
-        state = self.state(context)
+        state = self.state(context) if is_candidate(context) else None
         cursor = json.dumps({"state": state, "asked": asked})
         return whole_or_nothing(context, state is not None and state != asked, cursor)
 

@@ -71,11 +71,13 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("VERTICAL_", "MLFLOW_"))}
-        steps = {k: v for k, v in os.environ.items() if k == "VERTICAL_STEPS"}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name == "VERTICAL_STEPS" or not name.startswith(("VERTICAL_", "MLFLOW_"))
+        }
         return {
             **kept,
-            **steps,
             "DAGSTER_HOME": str(self.root),
             "VERTICAL_PROJECT": str(self.root / "own_verticals"),
             # The folder first; then this very copy of the package, wherever the installed one lies.

@@ -48,8 +48,8 @@ def probabilities_of(table: pa.Table, labels: Sequence[str]) -> np.ndarray | Non
 def with_embeddings(table: pa.Table, vectors: np.ndarray) -> pa.Table:
     """PREDICTIONS with rows x width of embeddings (`training.embeddings`)."""
     field = PREDICTIONS.field("embedding")
-    offsets = np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1]
-    column = pa.ListArray.from_arrays(offsets, vectors.reshape(-1).astype(np.float32))
+    flat = pa.array(vectors.reshape(-1), pa.float32())
+    column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]).cast(field.type)
     return table.set_column(PREDICTIONS.get_field_index("embedding"), field, column)
 
 

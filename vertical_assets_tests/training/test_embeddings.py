@@ -12,8 +12,8 @@ from transformers import AutoModel, AutoTokenizer
 from vertical_assets.labels.splits import held_out
 from vertical_assets.spec import TaskKind
 from vertical_assets.store.contracts import PREDICTIONS
-from vertical_assets.training.answering import predicted_table
-from vertical_assets.training.embeddings import embeddings
+from vertical_assets.training.answering import label_probabilities, predicted_table
+from vertical_assets.training.embeddings import States, embeddings
 from vertical_assets.training.predictions import embeddings_in
 from vertical_assets_tests.evaluation.errors.notes import checkpoint_of, labeled_set, spec_of
 
@@ -50,9 +50,6 @@ def test_predictions_hold_them(kind: TaskKind, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["classification", "multi_label"])
 def test_looking_on_changes_no_answer(kind: TaskKind, tmp_path: Path) -> None:
-    from vertical_assets.training.answering import label_probabilities
-    from vertical_assets.training.embeddings import States
-
     spec = spec_of(kind)
     checkpoint = checkpoint_of(spec, tmp_path)
     texts = labeled_set(kind, 40)["text"].to_pylist()
