@@ -43,4 +43,6 @@ def open_targets(vertical: str | None = None) -> list[Target]:
     )
     graph = repository.get_definition().asset_graph
     instance = dg.DagsterInstance.get()
+    # Killed while it made its database, Dagster finds the file there and never makes the tables.
+    instance.reindex()
     return [Target(spec, graph, repository, instance) for spec in chosen]

@@ -1,6 +1,6 @@
-"""`vertical-assets keys` and `ablate`, as a user runs them."""
+"""`vertical-assets keys`, `ablate` and `status`, as a user runs them."""
 
-from vertical_assets_tests.conftest import Project
+from vertical_assets_tests.conftest import Project, write_tiny
 
 
 def test_a_key_is_made_once_and_rotated(project: Project) -> None:
@@ -20,3 +20,14 @@ def test_an_unknown_switch_is_answered_with_those_there_are(project: Project) ->
     result = project.command("ablate", "tiny", "--switch", "wrong")
     assert result.returncode == 1
     assert "there is no switch 'wrong'; there are: all, augmentation" in result.stderr
+
+
+def test_an_instance_whose_making_was_killed_is_made_whole(project: Project) -> None:
+    """As a kill between its creation and its first table left Dagster's database."""
+    write_tiny(project)
+    database = project.root / "data" / "dagster" / "history" / "runs" / "index.db"
+    database.parent.mkdir(parents=True)
+    database.touch()
+    result = project.command("status", "tiny")
+    assert result.returncode == 0, result.stderr
+    assert "raw_corpus" in result.stdout
