@@ -117,6 +117,23 @@ def layers(spec: VerticalSpec, layers: int) -> Variants:
     return {f"{layers} layers": spec, f"{len(half)} layers": changed(spec, fewer)}
 
 
+def vocabulary(spec: VerticalSpec, layers: int) -> Variants:
+    """All pieces of the base's tokenizer, and those that the corpus uses.
+
+    Raises:
+        NotApplicableError: the base is new, its tokenizer made of the corpus.
+    """
+    if spec.model.base == "scratch":
+        raise NotApplicableError(
+            f"{spec.name!r} has a tokenizer made of its corpus; there is nothing to prune"
+        )
+    pruned, whole = (changed(spec, {"model.prune_vocabulary": prunes}) for prunes in (True, False))
+    return {
+        "all pieces": whole if spec.model.pruning else spec,
+        "pieces of the corpus": spec if spec.model.pruning else pruned,
+    }
+
+
 def keyword_attention(spec: VerticalSpec, layers: int) -> Variants:
     """Without and with attention to the domain's terms (M3).
 
@@ -159,6 +176,7 @@ SWITCHES: dict[str, Callable[[VerticalSpec, int], Variants]] = {
     "fusion": fusion,
     "freezing": freezing,
     "layers": layers,
+    "vocabulary": vocabulary,
 }
 
 

@@ -76,9 +76,11 @@ def test_every_switch_gives_its_variants(
     with pytest.raises(NotApplicableError, match=r"clean\.dictionaries"):
         list(ablate(SPEC, ["keyword_attention"], inputs, tmp_path))
     spec = changed(SPEC, {"clean.dictionaries": [{"path": "terms.txt"}]})
-    assert applicable(spec) == list(SWITCHES)
-    assert applicable(SPEC) == [name for name in SWITCHES if name != "keyword_attention"]
-    rows = list(ablate(spec, list(SWITCHES), inputs, tmp_path))
+    # Its tokenizer is made of the corpus.
+    switches = [name for name in SWITCHES if name != "vocabulary"]
+    assert applicable(spec) == switches
+    assert applicable(SPEC) == [name for name in switches if name != "keyword_attention"]
+    rows = list(ablate(spec, switches, inputs, tmp_path))
     assert pa.Table.from_pylist(rows, ABLATION).num_rows == 10
     found = {(row["switch"], row["variant"]): row for row in rows}
     assert list(found) == [
@@ -126,6 +128,21 @@ def test_a_bounded_ablation_learns_from_a_share_and_is_judged_on_all(
     assert len(list(tmp_path.glob("*/pretrained"))) == 1
     with pytest.raises(ValueError, match="leaves no training item"):
         sample(inputs.labeled, 1e-9, SPEC.seed)
+
+
+def test_a_vocabulary_is_pruned_to_the_corpus(inputs: Inputs, tmp_path: Path) -> None:
+    with pytest.raises(NotApplicableError, match="nothing to prune"):
+        list(ablate(SPEC, ["vocabulary"], inputs, tmp_path))
+    # A base that knows more than the corpus needs.
+    known = prepare_base(SPEC, inputs.corpus["text"].to_pylist(), tmp_path / "known").path
+    base = {**TINY["model"], "base": "path", "path": str(known)}
+    spec = VerticalSpec(**tiny(**{**TINY, "model": base}))
+    few = replace(inputs, corpus=inputs.corpus.slice(0, 20))
+    whole, pruned = ablate(spec, ["vocabulary"], few, tmp_path)
+    assert (whole["variant"], pruned["variant"]) == ("all pieces", "pieces of the corpus")
+    assert pruned["parameters"] < whole["parameters"]
+    own = changed(spec, {"model.prune_vocabulary": True})
+    assert SWITCHES["vocabulary"](own, 2)["pieces of the corpus"] == own
 
 
 def test_layers_are_halved_where_the_vertical_keeps_all() -> None:
