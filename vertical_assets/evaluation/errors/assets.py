@@ -10,7 +10,7 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import ALL_CORES, gate_checks, markdown_table, outs, stored
 
-VERSION = "1"
+VERSION = "2"
 SHOWN = 15
 PAGE = "index.html"
 READS = ("clean", "evaluate.slices", "evaluate.errors", "model.max_tokens", "task", "seed")

@@ -1,4 +1,8 @@
-"""The relabel queue: items whose label people should look at again, with the reasons."""
+"""The relabel queue: items whose label people should look at again, with the reasons.
+
+Test items are not in it: labelled again where a model disagrees, the test set would drift towards
+the model that is judged by it. SPEC T12 inspects errors of validation.
+"""
 
 import json
 from collections.abc import Iterable
@@ -8,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from vertical_assets.labels.splits import TEST
 from vertical_assets.labels.targets import targets_of, to_cell
 from vertical_assets.spec import TaskKind
 from vertical_assets.store.contracts import RELABEL_QUEUE
@@ -31,7 +36,7 @@ class Finding:
 def relabel_queue(
     findings: Iterable[Finding], labeled: pa.Table, predictions: pa.Table, kind: TaskKind
 ) -> pa.Table:
-    """RELABEL_QUEUE: every item with a finding once, the most urgent first.
+    """RELABEL_QUEUE: every item with a finding once, the most urgent first; no test items.
 
     Args:
         findings: of any items of `labeled`.
@@ -60,7 +65,7 @@ def relabel_queue(
         for key, label, split, text in zip(
             keys_of(labeled), _cells(labeled, kind, ""), *columns, strict=True
         )
-        if key in reasons
+        if key in reasons and split != TEST
     ]
     rows.sort(key=lambda row: (-row["score"], row["item_id"], row["question"] or ""))
     return pa.Table.from_pylist(rows, RELABEL_QUEUE)

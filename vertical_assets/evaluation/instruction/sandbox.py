@@ -86,13 +86,14 @@ def run_program(
         SandboxError: a protection is missing here, or a process did not start.
     """
     ours, theirs = socket.socketpair()
-    job = {"program": program, "reference": reference, "entry_point": entry_point, "test": test}
+    asked = {"program": program, "entry_point": entry_point}  # all that a program may know
+    judged = {"reference": reference, "entry_point": entry_point, "test": test, "answer": None}
     with (
         ours,
         theirs,
         tempfile.TemporaryDirectory(prefix="sandbox-") as folder,
-        _Process(CANDIDATE, {**job, "answer": None}, limits, theirs, Path(folder)) as candidate,
-        _Process(CHECKER, {**job, "answer": None}, limits, ours, None) as checker,
+        _Process(CANDIDATE, asked, limits, theirs, Path(folder)) as candidate,
+        _Process(CHECKER, judged, limits, ours, None) as checker,
     ):
         return _watch(checker, candidate, (ours, theirs), limits)
 

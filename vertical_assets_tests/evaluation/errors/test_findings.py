@@ -137,9 +137,16 @@ def test_an_item_with_two_reasons_stands_once_and_first() -> None:
         Finding(("n001", None), "label_error", 0.9),
         Finding(("n003", None), "outlier", 0.7),
         Finding(("n003", None), "confident_error", 0.95),
+        Finding(("n002", None), "label_error", 0.99),
         Finding(("n000", None), "outlier", 0.1),  # of the training set: nothing was predicted
     ]
+    labeled = labeled.set_column(
+        labeled.schema.get_field_index("split"),
+        labeled.schema.field("split"),
+        pa.array(["train", "validation", "test", "validation", *labeled["split"].to_pylist()[4:]]),
+    )
     rows = relabel_queue(findings, labeled, said, "classification").to_pylist()
+    # Of the test set nobody is asked again where a model disagrees.
     assert [row["item_id"] for row in rows] == ["n003", "n001", "n000"]
     assert rows[0]["reasons"] == ["confident_error", "outlier"]
     assert rows[0]["score"] == pytest.approx(1.65)

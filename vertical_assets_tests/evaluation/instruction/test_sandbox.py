@@ -235,6 +235,16 @@ def test_no_descriptor_of_ours_is_open() -> None:
         '"error": null}\\n\')\n    except OSError:\n        pass\nos._exit(0)\n',
         "def twice(x):\n    raise AssertionError\n",
         "def twice(x):\n    raise SystemExit(0)\n",
+        # All that its own interpreter knows: the reference is not in it.
+        "import gc\n\n\ndef twice(x):\n    for each in gc.get_objects():\n"
+        "        if isinstance(each, dict) and 'reference' in each:\n"
+        "            names = {}\n            exec(each['reference'], names)\n"
+        "            return names['twice'](x)\n",
+        "import sys\n\n\ndef twice(x):\n    frame = sys._getframe()\n    while frame:\n"
+        "        for each in list(frame.f_locals.values()):\n"
+        "            if isinstance(each, dict) and 'reference' in each:\n"
+        "                names = {}\n                exec(each['reference'], names)\n"
+        "                return names['twice'](x)\n        frame = frame.f_back\n",
     ],
 )
 def test_a_program_can_not_pass_by_a_trick(program: str) -> None:
