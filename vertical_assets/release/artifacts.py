@@ -17,7 +17,7 @@ from vertical_assets.release.engines import cores
 from vertical_assets.release.files import DamagedArtifactError, verify
 from vertical_assets.release.predictor import Predictor
 from vertical_assets.spec import VerticalSpec
-from vertical_assets.spec.labels import TaskKind
+from vertical_assets.spec.release import DROPS, Form
 from vertical_assets.store.gates import Gate
 from vertical_assets.store.versions import MANIFEST
 
@@ -29,7 +29,7 @@ SCORES = {
     "question_answering": ("val_answer_f1", "answer F1"),
     "regression": ("val_mae", "mean absolute error"),
 }
-DROP, AGREEMENT, SIZE = "f1_drop", "argmax_agreement", "size_ratio"
+DROP, AGREEMENT, SIZE = DROPS["openvino"], "argmax_agreement", "size_ratio"
 
 
 class TrialError(Exception):
@@ -38,12 +38,12 @@ class TrialError(Exception):
 
 @dataclass(frozen=True)
 class Trial:
-    """Both models' answers to the test set.
+    """The float model's answers to the test set, and those of one form of the artifact.
 
     Attributes:
         items: the test set.
         exact: the float model's answers, as `predictions` holds them.
-        answers: the artifact's.
+        answers: the form's.
     """
 
     items: Items
@@ -79,7 +79,7 @@ def answers_by(artifact: Path, items: Items, form: str = "openvino") -> list[Ans
     return list(_answers(artifact, manifest, form, tuple(items.texts), questions))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)  # of a candidate in two forms, and of the champion
 def _answers(
     artifact: Path,
     manifest: str,
@@ -91,20 +91,24 @@ def _answers(
     return Predictor(artifact, form, streams=cores()).answers(texts, questions)
 
 
-def trial_of(artifact: Path, predictions: pa.Table, labeled: pa.Table, kind: TaskKind) -> Trial:
-    """Asks an artifact about the test set.
+def trials_of(
+    artifact: Path, predictions: pa.Table, labeled: pa.Table, spec: VerticalSpec
+) -> dict[Form, Trial]:
+    """Asks an artifact about the test set, in every INT8 form that it has.
 
     Args:
         artifact: the directory.
         predictions: the float model's answers, of PREDICTIONS.
         labeled: the labelled set.
-        kind: of the task.
+        spec: `task.kind`, `quantize.forms`.
 
     Raises:
+        FileNotFoundError: the artifact lacks a form.
         DamagedArtifactError: a file of the artifact is not the one that was released.
         TrialError: there is no test item, or the float model was not asked about all of them.
     """
     items = items_of(labeled, TEST)
+    kind = spec.task.kind
     said = predictions.filter(pc.equal(predictions["split"], TEST))
     asked = zip(said["item_id"].to_pylist(), said["question"].to_pylist(), strict=True)
     found = dict(zip(asked, targets_of(said, kind, "predicted_"), strict=True))
@@ -119,33 +123,18 @@ def trial_of(artifact: Path, predictions: pa.Table, labeled: pa.Table, kind: Tas
             else "labeled_set has no test item; raise split.test"
         )
     exact = [Answer(found[key], None) for key in keys]
-    return Trial(items, exact, answers_by(artifact, items))
+    return {
+        form: Trial(items, exact, answers_by(artifact, items, form))
+        for form in spec.quantize.forms
+        if form in DROPS
+    }
 
 
-def judged(trial: Trial, sizes: dict[str, int], spec: VerticalSpec) -> list[Gate]:
+def judged(trials: Mapping[Form, Trial], sizes: dict[str, int], spec: VerticalSpec) -> list[Gate]:
     """Gates of answers and sizes; see `gates_of`."""
-    from vertical_assets.training.modules.scores import scores
-
-    kind = spec.task.kind
-    score, title = SCORES[kind]
-    before, after = (
-        scores(kind, trial.items.labels, each, spec.labels)[score]
-        for each in (trial.exact, trial.answers)
-    )
-    by_error = kind == "regression"
-    worse = (after - before) / max(before, 1e-9) if by_error else before - after
-    bar = spec.quantize.max_f1_drop
-    gates = [
-        Gate(
-            DROP,
-            worse <= bar,
-            True,
-            worse,
-            bar,
-            f"test {title} {before:.4f} in float, {after:.4f} in INT8",
-        )
-    ]
-    if not by_error:
+    gates = [_drop_gate(DROPS[form], trial, spec) for form, trial in trials.items()]
+    if spec.task.kind != "regression":
+        trial = trials["openvino"]
         pairs = zip(trial.exact, trial.answers, strict=True)
         share = sum(a.target == b.target for a, b in pairs) / max(1, len(trial.answers))
         gates.append(
@@ -175,24 +164,40 @@ def judged(trial: Trial, sizes: dict[str, int], spec: VerticalSpec) -> list[Gate
     return gates
 
 
+def _drop_gate(name: str, trial: Trial, spec: VerticalSpec) -> Gate:
+    from vertical_assets.training.modules.scores import scores
+
+    kind = spec.task.kind
+    score, title = SCORES[kind]
+    before, after = (
+        scores(kind, trial.items.labels, each, spec.labels)[score]
+        for each in (trial.exact, trial.answers)
+    )
+    worse = (after - before) / max(before, 1e-9) if kind == "regression" else before - after
+    bar = spec.quantize.max_f1_drop
+    why = f"test {title} {before:.4f} in float, {after:.4f} in INT8"
+    return Gate(name, worse <= bar, True, worse, bar, why)
+
+
 def gates_of(
     artifact: Path, predictions: pa.Table, labeled: pa.Table, spec: VerticalSpec
 ) -> list[Gate]:
     """Verdicts on a stored artifact: the test set is asked again, of the files that are there.
 
     f1_drop (blocking): the main score on the test set falls by at most `quantize.max_f1_drop`; of
-    a regression its error rises by at most this share. argmax_agreement: share of answers that are
+    a regression its error rises by at most this share. onnx_f1_drop (blocking): the same of the
+    form for ONNX Runtime, where there is one. argmax_agreement: share of answers that are
     the float model's; none of a regression. size_ratio: how much smaller than the float base.
 
     Args:
-        artifact, predictions, labeled: as stored; see `trial_of`.
+        artifact, predictions, labeled: as stored; see `trials_of`.
         spec: sections `quantize`, `task`.
 
     Returns:
         The gates; f1_drop alone, failed, where the artifact is damaged or there is no trial.
     """
     try:
-        trial = trial_of(artifact, predictions, labeled, spec.task.kind)
+        trials = trials_of(artifact, predictions, labeled, spec)
     except (DamagedArtifactError, FileNotFoundError, TrialError) as error:
         return [Gate(DROP, False, True, None, spec.quantize.max_f1_drop, str(error))]
-    return judged(trial, json.loads((artifact / MANIFEST).read_text())["sizes"], spec)
+    return judged(trials, json.loads((artifact / MANIFEST).read_text())["sizes"], spec)

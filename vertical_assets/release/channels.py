@@ -16,8 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from upath import UPath
 
+from vertical_assets.release.files import DamagedArtifactError, verify
 from vertical_assets.store import atomic
-from vertical_assets.store.versions import local_directory, new_staging, stage_directory
+from vertical_assets.store.versions import (
+    MANIFEST,
+    local_directory,
+    move_over,
+    new_staging,
+    stage_directory,
+)
 
 if TYPE_CHECKING:
     from vertical_assets.release.predictor import Predictor
@@ -116,12 +123,10 @@ def store_release(
         data = content.encode() if isinstance(content, str) else content
         (whole / name).write_bytes(data)
     with atomic.locked(folder):
-        if final.exists():
+        if _is_whole(final):
             whole.fs.rm(whole.path, recursive=True)
-        elif atomic.is_local(final):
-            Path(whole.path).rename(final.path)
         else:
-            whole.fs.mv(whole.path, final.path, recursive=True)
+            move_over(whole, final)
     return staged.version
 
 
@@ -145,8 +150,8 @@ def set_channel(
         seen: the channels that the decision was made by.
 
     Raises:
-        ReleaseError: the release is not there, or was withdrawn, or another champion than the one
-            that was seen is in place by now.
+        ReleaseError: the release is not there, was damaged or withdrawn, or another champion than
+            the one that was seen is in place by now.
     """
     if channel not in ("champion", "challenger", "pending"):
         raise ValueError(
@@ -154,7 +159,8 @@ def set_channel(
         )
     with atomic.locked(folder):
         before = read_channels(folder)
-        _present(folder, release)
+        if not _is_whole(folder / release):
+            raise ReleaseError(f"there is no release {release} under {folder}")
         if seen is not None and seen.champion != before.champion:
             raise ReleaseError(
                 f"{before.champion} became the champion while {release} was compared with "
@@ -168,6 +174,8 @@ def set_channel(
         was = getattr(before, channel)
         if was == release:
             return before
+        if channel in LIVE:
+            _verify(folder / release)
         placed: dict[str, Any] = {channel: release}
         after = replace(_without(before, release), **placed)
         if channel == "champion":
@@ -211,24 +219,20 @@ def rollback(folder: UPath, to: str | None = None, reason: str = "rollback") -> 
         folder: the vertical's releases.
         to: the release, or enough of its first characters; by default the latest former champion
             that was not withdrawn. It passed its gates and a person's approval once: one that never
-            answered, waits or was refused is not taken.
+            was champion is not taken where it waits or was refused. A former champion is, though
+            it was refused since, e.g. because the present one was better.
         reason: kept in the history.
 
     Raises:
         ReleaseError: there is nothing to go back to, it may not answer, or it was damaged.
     """
-    from vertical_assets.release.files import DamagedArtifactError, verify
-
     with atomic.locked(folder):
         before = read_channels(folder)
         target = named(folder, to) if to else _former(before)
         if target == before.champion:
             raise ReleaseError(f"release {target} is the champion already; nothing was changed")
         _has_answered(before, target)
-        try:
-            verify(local_directory(folder / target) / ARTIFACT)
-        except DamagedArtifactError as error:
-            raise ReleaseError(f"{error}; nothing was changed") from error
+        _verify(folder / target)
         gone = {*before.withdrawn, *([before.champion] if before.champion else [])} - {target}
         after = replace(_without(before, target), champion=target, challenger=None)
         after = replace(after, withdrawn=tuple(sorted(gone)))
@@ -259,10 +263,12 @@ def open_champion(folder: UPath) -> "tuple[str, Predictor]":
 
 
 def _has_answered(channels: Channels, release: str) -> None:
-    """Whether a release was champion or challenger and has not been refused since."""
+    """Whether a release was champion, or challenger and has not been refused since."""
     role = channels.role(release)
-    placed = {each["release"] for each in channels.history if each["channel"] in LIVE}
-    if role in ("pending", "refused") or release not in placed:
+    placed = {(each["channel"], each["release"]) for each in channels.history}
+    if ("champion", release) in placed:
+        return
+    if role in ("pending", "refused") or ("challenger", release) not in placed:
         what = {"pending": "waits for approval", "refused": "was refused"}.get(role or "")
         raise ReleaseError(
             f"release {release} {what or 'never answered a request'}: a rollback does not open its "
@@ -315,9 +321,18 @@ def awaited(folder: UPath, start: str | None) -> str:
     return release
 
 
-def _present(folder: UPath, release: str) -> None:
-    if not (folder / release / ARTIFACT).exists():
-        raise ReleaseError(f"there is no release {release} under {folder}")
+def _is_whole(release: UPath) -> bool:
+    """Whether all of a release is there: an artifact's manifest is what comes last."""
+    return (release / ARTIFACT / MANIFEST).exists()
+
+
+def _verify(release: UPath) -> None:
+    try:
+        verify(local_directory(release) / ARTIFACT)
+    except DamagedArtifactError as error:
+        raise ReleaseError(
+            f"{error}, or remove {release} and materialize release again; nothing was changed"
+        ) from error
 
 
 def _write(

@@ -30,6 +30,7 @@ OPENVINO, OPENVINO_WEIGHTS, ONNX, TENSORRT = (
     "model.onnx",
     "tensorrt/model.onnx",
 )
+FORMAT = 2  # of artifact.json
 FEATURES, PROJECTION = "features", "projection.safetensors"
 WEIGHTS = {
     "openvino": (OPENVINO, OPENVINO_WEIGHTS),
@@ -39,7 +40,9 @@ WEIGHTS = {
 
 
 class DamagedArtifactError(Exception):
-    """A file of the artifact is not the one that was released; the message names it."""
+    """A file of the artifact is not the one that was released, or is of another version's format;
+    the message names it.
+    """
 
 
 def checksums(directory: Path) -> dict[str, str]:

@@ -17,14 +17,12 @@ from vertical_assets.inference import cascade
 from vertical_assets.inference.answers import AT_LEAST
 from vertical_assets.release.engines import Batch
 from vertical_assets.release.feature_inputs import TFIDF, save_projection
-from vertical_assets.release.files import FEATURES, TOKENIZER
+from vertical_assets.release.files import FEATURES, FORMAT, TOKENIZER
 from vertical_assets.release.predictor import TOKENS
 from vertical_assets.spec import VerticalSpec
 
 if TYPE_CHECKING:
     import openvino as ov
-
-FORMAT = 2  # of artifact.json
 
 
 class QuantizationError(Exception):

@@ -17,7 +17,13 @@ from vertical_assets.inference.interfaces import message
 from vertical_assets.inference.windows import Windows, single_windows, windows_of
 from vertical_assets.release.engines import Batch, open_engine, stacked
 from vertical_assets.release.feature_inputs import FeatureInputs
-from vertical_assets.release.files import DESCRIPTION, TOKENIZER, verify
+from vertical_assets.release.files import (
+    DESCRIPTION,
+    FORMAT,
+    TOKENIZER,
+    DamagedArtifactError,
+    verify,
+)
 
 TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 WINDOWED = ("entities", "question_answering")
@@ -69,13 +75,18 @@ class Predictor:
         streams: see `OpenVinoEngine`.
 
     Raises:
-        DamagedArtifactError: a file is not the one that was released.
+        DamagedArtifactError: a file is not the one that was released, or of another format.
         FileNotFoundError: the artifact has no such form.
     """
 
     def __init__(self, directory: Path, form: str = "openvino", streams: int = 1) -> None:
         verify(directory)
         self.description: dict[str, Any] = json.loads((directory / DESCRIPTION).read_text())
+        if (found := self.description.get("format")) != FORMAT:
+            raise DamagedArtifactError(
+                f"{directory / DESCRIPTION} is of format {found}, and {FORMAT} is what is read "
+                "here: build the artifact again"
+            )
         self.task: str = self.description["task"]
         self.kind: str = self.description["kind"]
         self.labels: list[str] = self.description["labels"]

@@ -100,16 +100,20 @@ def quantize(
 
 def calibration(inputs: Inputs, items: Items, wanted: int) -> list[Batch]:
     """Inputs of single windows of evenly spread texts: no padding reaches the statistics."""
-    step = max(1, len(items.texts) // wanted)
-    chosen = slice(None, step * wanted, step)
-    texts = items.texts[chosen]
-    asked = None if items.questions is None else items.questions[chosen]
+    chosen = _spread(len(items.texts), wanted)
+    texts = [items.texts[row] for row in chosen]
+    asked = None if items.questions is None else [items.questions[row] for row in chosen]
     windows = inputs.windows(texts, asked)
     features = inputs.features.of(texts)
     return [
         inputs.batch(windows, features, np.array([row]))
-        for row in range(min(len(windows.windows), wanted))
+        for row in _spread(len(windows.windows), wanted)
     ]
+
+
+def _spread(rows: int, wanted: int) -> list[int]:
+    """So many rows from the first to the last; all where there are no more."""
+    return np.linspace(0, rows - 1, min(rows, wanted)).astype(int).tolist()
 
 
 def quantized_graph(network: Network, samples: Sequence[Batch], settings: Quantize) -> "ov.Model":

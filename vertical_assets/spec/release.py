@@ -7,6 +7,8 @@ from pydantic import Field, field_validator
 from vertical_assets.spec.section import Fraction, Positive, Strict
 
 Form = Literal["openvino", "onnx", "tensorrt"]
+# INT8 form -> the gate of what it changed against the float model; TensorRT's is float.
+DROPS: dict[Form, str] = {"openvino": "f1_drop", "onnx": "onnx_f1_drop"}
 
 
 class Quantize(Strict):

@@ -181,15 +181,13 @@ def commit(staged: Staged, entry: UPath) -> UPath:
     final = entry / staged.version
     entry.mkdir(parents=True, exist_ok=True)
     root = staged.path.parent.parent
-    if final.exists():
+    if is_local(final) and final.exists():
         for name in (PARTS, *sorted(PROVENANCE)):  # the same parts, perhaps under newer keys
             if (staged.path / name).exists():
                 _replace(staged.path / name, final / name)
         _remove(staged.path)
-    elif is_local(final):
-        Path(staged.path.path).rename(final.path)
     else:
-        staged.path.fs.mv(staged.path.path, final.path, recursive=True)
+        move_over(staged.path, final)
     holder = new_staging(root)
     pointer = {"version": staged.version, "bytes": staged.bytes, "rows": staged.rows}
     (holder / POINTER).write_text(json.dumps(pointer))
@@ -197,6 +195,21 @@ def commit(staged: Staged, entry: UPath) -> UPath:
     _remove(holder)
     _prune(entry, current=staged.version)
     return final
+
+
+def move_over(source: UPath, target: UPath) -> None:
+    """Moves a directory to its place: at once on a local disk, where nothing may be there.
+
+    An object store gets file by file, each put whole, in the place of what a killed move has left;
+    the manifest comes last.
+    """
+    if is_local(target):
+        Path(source.path).rename(target.path)
+        return
+    files = sorted(source.fs.find(source.path), key=lambda path: path.endswith(f"/{MANIFEST}"))
+    for file in files:
+        target.fs.copy(file, f"{target.path}/{file.removeprefix(source.path).lstrip('/')}")
+    _remove(source)
 
 
 def current(entry: UPath) -> UPath:

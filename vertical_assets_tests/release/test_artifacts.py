@@ -14,13 +14,23 @@ from transformers import AutoTokenizer
 from vertical_assets.features.tfidf import Tfidf
 from vertical_assets.features.word_vectors import WordVectors
 from vertical_assets.features.words import Cutter
-from vertical_assets.release.files import LICENCES, TENSORRT
+from vertical_assets.inference.answers import Answer
+from vertical_assets.labels.splits import Items
+from vertical_assets.release.artifacts import Trial, judged
+from vertical_assets.release.files import (
+    DESCRIPTION,
+    LICENCES,
+    TENSORRT,
+    DamagedArtifactError,
+    checksums,
+)
 from vertical_assets.release.licences import licences_of
 from vertical_assets.release.networks import QuantizationError
-from vertical_assets.release.predictor import Predictor
-from vertical_assets.release.quantization import quantize
+from vertical_assets.release.predictor import Inputs, Predictor
+from vertical_assets.release.quantization import calibration, quantize
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.spec.features import TermWeights, WordEmbeddings
+from vertical_assets.store.versions import MANIFEST
 from vertical_assets.training.adaptation.base_models import prepare_base
 from vertical_assets.training.answering import keep_features, label_probabilities, predict
 from vertical_assets.training.modules.model import on_base
@@ -189,6 +199,46 @@ def test_the_file_for_tensorrt_is_float_and_of_any_size(
         "--optShapes=input_ids:32x20,attention_mask:32x20,tfidf:32x64,word_vectors:32x8",
         "--maxShapes=input_ids:64x20,attention_mask:64x20,tfidf:64x64,word_vectors:64x8",
     ]
+
+
+def test_calibrating_texts_are_taken_from_the_first_to_the_last(fused: Fused) -> None:
+    *_, artifact, _ = fused
+    inputs = Inputs(json.loads((artifact / DESCRIPTION).read_text()), artifact)
+    train_set = items("classification", 59, 3)  # not twice thirty
+    samples = calibration(inputs, train_set, 30)
+    assert len(samples) == 30
+    for sample, text in ((samples[0], train_set.texts[0]), (samples[-1], train_set.texts[-1])):
+        (only,) = calibration(inputs, Items([text], ["few"], ["x"]), 30)
+        assert np.array_equal(sample["input_ids"], only["input_ids"])
+
+
+def test_every_int8_form_has_a_gate_of_its_own() -> None:
+    """A ruined ONNX file is refused, though it is not what answers here."""
+    spec = VerticalSpec(**tiny(quantize={"forms": ["openvino", "onnx", "tensorrt"]}))
+    gold = ["positive", "negative"] * 20
+    texts = [str(number) for number in range(len(gold))]
+    exact, constant = ([Answer(each, 0.9) for each in said] for said in (gold, gold[:1] * 40))
+    sound, ruined = (
+        Trial(Items(texts, gold, texts), exact, answers) for answers in (exact, constant)
+    )
+    sizes = {"openvino_bytes": 1, "base_bytes": 8, "float_bytes": 4}
+    gates = judged({"openvino": sound, "onnx": ruined}, sizes, spec)
+    assert {gate.gate: gate.passed for gate in gates if gate.blocking} == {
+        "f1_drop": True,
+        "onnx_f1_drop": False,
+    }
+
+
+def test_an_artifact_of_another_format_is_said_to_be_one(fused: Fused, tmp_path: Path) -> None:
+    *_, artifact, _ = fused
+    old = tmp_path / "old"
+    shutil.copytree(artifact, old)
+    described = json.loads((old / DESCRIPTION).read_text())
+    (old / DESCRIPTION).write_text(json.dumps({**described, "format": 1}))
+    told = json.loads((old / MANIFEST).read_text())
+    (old / MANIFEST).write_text(json.dumps({**told, "checksums": checksums(old)}))
+    with pytest.raises(DamagedArtifactError, match="is of format 1, and 2 is what is read here"):
+        Predictor(old)
 
 
 def test_a_checkpoint_without_its_features_is_refused(fused: Fused, tmp_path: Path) -> None:

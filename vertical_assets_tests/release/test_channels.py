@@ -3,6 +3,7 @@
 import resource
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,6 +95,16 @@ def test_a_rollback_opens_no_gate(two: tuple[UPath, str, str], tmp_path: Path) -
     assert channels.read_channels(folder).champion == second
 
 
+def test_a_former_champion_may_answer_again_though_a_better_one_beat_it(
+    two: tuple[UPath, str, str],
+) -> None:
+    """Built once more, it was judged against the one that took its place."""
+    folder, first, second = two
+    channels.refuse(folder, first, "not_worse: f1_macro is -4.00% against the champion's")
+    after = channels.rollback(folder)
+    assert (after.champion, after.refused, after.withdrawn) == (first, (), (second,))
+
+
 def test_a_challenger_may_be_preferred(two: tuple[UPath, str, str]) -> None:
     folder, first, second = two
     channels.set_channel(folder, "challenger", first, "not better enough")
@@ -127,6 +138,49 @@ def test_a_damaged_release_is_not_gone_back_to(two: tuple[UPath, str, str]) -> N
     with pytest.raises(channels.ReleaseError, match=r"manifest.json is gone .*nothing was changed"):
         channels.rollback(folder)
     assert channels.read_channels(folder).champion == second
+
+
+def test_a_damaged_release_answers_no_request(
+    two: tuple[UPath, str, str], artifacts: list[Path]
+) -> None:
+    """A sound artifact of the same content does not change what is stored."""
+    folder, first, second = two
+    with Path((folder / first / channels.ARTIFACT / "model.bin").path).open("ab") as file:
+        file.write(b" ")
+    channels.store_release(folder.parent.parent, "tiny", artifacts[0], {})
+    with pytest.raises(channels.ReleaseError, match=f"model.bin .*or remove .*{first}"):
+        channels.set_channel(folder, "champion", first, "better again")
+    assert channels.read_channels(folder).champion == second
+
+
+def test_what_a_killed_publication_left_on_an_object_store_is_completed(
+    artifacts: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERTICAL_CACHE", str(tmp_path / "cache"))
+    root = UPath(f"memory://{tmp_path.name}")
+    root.mkdir()
+    files = sum(path.is_file() for path in artifacts[0].rglob("*"))
+    copy, left = type(root.fs).cp_file, files + 2  # all are staged, two in their place
+
+    def killed(*given: Any, **named: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        copy(*given, **named)
+
+    folder = channels.releases_folder(root, "tiny")
+    with monkeypatch.context() as dying:
+        dying.setattr(type(root.fs), "cp_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            channels.store_release(root, "tiny", artifacts[0], {"README.md": "card"})
+    (torso,) = channels.released(folder)
+    with pytest.raises(channels.ReleaseError, match="there is no release"):
+        channels.set_channel(folder, "champion", torso, "the first one")
+    assert channels.store_release(root, "tiny", artifacts[0], {"README.md": "card"}) == torso
+    channels.set_channel(folder, "champion", torso, "the first one")
+    ours = Predictor(artifacts[0]).probabilities(TEXTS)
+    assert np.array_equal(answers(folder), ours)
 
 
 def test_a_purge_of_the_store_keeps_releases(two: tuple[UPath, str, str]) -> None:

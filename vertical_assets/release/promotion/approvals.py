@@ -53,6 +53,12 @@ class Approval:
     reason: str
     at: str
 
+    @property
+    def words(self) -> str:
+        """In a sentence, for the history."""
+        verb = "approved" if self.approved else "refused"
+        return f"{verb} by {self.by} at {self.at}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class Approvals:

@@ -37,6 +37,10 @@ SLICES_SHOWN = 5
 PACKAGES = ("vertical-assets", "openvino", "nncf", "tokenizers", "scikit-learn")
 # Metrics that the hub knows by a name of its own.
 METRICS = {"f1_macro": "f1", "f1_micro": "f1", "f1": "f1", "r2": "r_squared"}
+APPROVED = (
+    "It answers only where a person approved it: who did, when and why is in `channels.json`; "
+    "`vertical-assets releases {name}` lists it."
+)
 ASK = """```python
 from pathlib import Path
 from vertical_assets.release.predictor import Predictor
@@ -107,6 +111,7 @@ def model_card(
         pairs({name: f"{size / 1e6:.1f} MB" for name, size in sizes.items()}, "what", "size"),
         "## Gates",
         table(_gates(verdicts)),
+        *([APPROVED.format(name=spec.name)] if spec.promote.approval == "required" else []),
         "## Privacy",
         privacy_lines(spec, stored.model_manifest),
         "## Limits",

@@ -17,6 +17,7 @@ from vertical_assets.store.gates import Gate
 
 Outcome = Literal["champion", "challenger", "pending", "refused"]
 CHAMPION, CHALLENGER, PENDING, REFUSED = "champion", "challenger", "pending", "refused"
+SIGNIFICANT = 0.05
 BETTER, WORSE, APPROVAL, WITHDRAWN = "better", "not_worse", "approval", "not_withdrawn"
 
 
@@ -135,7 +136,7 @@ def decide(
     if outcome == PENDING:
         reason = f"would be {proposed}: {reason}"
     elif outcome != REFUSED and candidate.approval is not None:
-        reason += f"; {_said(candidate.approval)}"
+        reason += f"; {candidate.approval.words}"
     return Decision(candidate.release, outcome, proposed, reason, tuple(judged))
 
 
@@ -168,9 +169,12 @@ def better_gate(candidate: Candidate, comparison: Comparison | None, spec: Verti
 
 
 def worse_gate(comparison: Comparison, promote: Promote) -> Gate:
-    """A model that is significantly worse than the champion answers no request at all."""
-    gain = comparison.gain
-    worse = gain is not None and gain.value < 0 and _significant(gain, promote)
+    """A model that is significantly worse than the champion answers no request at all.
+
+    Where `promote.significance` asks for less than the usual 0.05, being worse still takes that.
+    """
+    gain, level = comparison.gain, min(promote.significance, SIGNIFICANT)
+    worse = gain is not None and gain.value < 0 and gain.p is not None and gain.p <= level
     why = f"{comparison.metric} is {comparison.relative:+.2%} against the champion's" + (
         ": the model is worse" if worse else ", not significantly below it"
     )
@@ -187,12 +191,7 @@ def approval_gate(candidate: Candidate, spec: VerticalSpec) -> Gate:
     if said is None:
         why = f"waits for vertical-assets approve {spec.name} {candidate.release[:8]}"
         return Gate(APPROVAL, False, False, None, None, why)
-    return Gate(APPROVAL, said.approved, True, None, None, _said(said))
-
-
-def _said(approval: Approval) -> str:
-    verb = "approved" if approval.approved else "refused"
-    return f"{verb} by {approval.by} at {approval.at}: {approval.reason}"
+    return Gate(APPROVAL, said.approved, True, None, None, said.words)
 
 
 def figures_of(decision: Decision, comparison: Comparison | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from vertical_assets.release.promotion.approvals import Approvals
 from vertical_assets.release.promotion.cards import model_card
 from vertical_assets.release.promotion.comparison import Comparison, ComparisonError, compare
 from vertical_assets.release.promotion.decision import (
+    APPROVAL,
     REFUSED,
     Candidate,
     Decision,
@@ -71,7 +72,7 @@ def promote(
         ReleaseError: another champion was put in place meanwhile; nothing was changed.
     """
     folder = channels.releases_folder(root, spec.name)
-    now, release = channels.read_channels(folder), stored.artifact.name
+    now, release = _without_refused(folder, approvals), stored.artifact.name
     champion = now.replaced_by(release)
     comparison, incomparable = _measured(folder, champion, stored, baselines, spec)
     judged = [measured_gate(comparison, incomparable)]
@@ -91,18 +92,31 @@ def promote(
         incomparable=incomparable,
     )
     decision = decide(candidate, verdicts, comparison, spec)
-    card = model_card(stored, comparison, decision.verdicts, spec)
+    judged_by = _without_people(decision)
+    card = model_card(stored, comparison, judged_by.verdicts, spec)
     if decision.outcome == REFUSED:
         after = channels.refuse(folder, release, decision.reason)
     else:
         files: dict[str, str | bytes] = {
             CARD: card,
-            DECIDED: json.dumps(_manifest(decision, comparison, champion, stored, spec), indent=2),
+            DECIDED: json.dumps(_manifest(judged_by, comparison, champion, stored, spec), indent=2),
             TRAINED_ON: as_bytes(trained_on(stored.labeled)),
         }
         channels.store_release(root, spec.name, stored.artifact, files)
         after = channels.set_channel(folder, decision.outcome, release, decision.reason, seen=now)
     return Promoted(decision, comparison, after, card)
+
+
+def _without_refused(folder: UPath, approvals: Approvals) -> channels.Channels:
+    """The channels, once those that a person refused are out of them: what is judged may be another
+    one by now.
+    """
+    now = channels.read_channels(folder)
+    for release in filter(None, (now.challenger, now.pending)):
+        said = approvals.of(release)
+        if said is not None and not said.approved:
+            now = channels.refuse(folder, release, said.words)
+    return now
 
 
 def _measured(
@@ -124,6 +138,14 @@ def _measured(
         else:
             return comparison, "; ".join(whys) or None
     return None, "; ".join(whys)
+
+
+def _without_people(decision: Decision) -> Decision:
+    """What a release's own files say of it, which never change: people's word, and the channel that
+    it got by it, stand in channels.json.
+    """
+    verdicts = tuple(each for each in decision.verdicts if each.gate.gate != APPROVAL)
+    return replace(decision, outcome=decision.proposed, verdicts=verdicts)
 
 
 def measured_gate(comparison: Comparison | None, why: str | None) -> Gate:

@@ -67,6 +67,9 @@ def test_the_bars_are_settings() -> None:
     assert decided(slightly, promote={"min_gain": 0.01}).outcome == "challenger"
     loose = {"min_gain": 0.01, "significance": 1.0}
     assert decided(slightly, promote=loose).outcome == "champion"
+    # Asking for no significance of a gain makes no chance difference a loss.
+    assert decided(compared(0.7999, 0.80, 0.9), promote=loose).outcome == "challenger"
+    assert decided(compared(0.70, 0.80, 0.001), promote=loose).outcome == "refused"
 
 
 def test_the_reason_names_figures_and_the_champion() -> None:

@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from vertical_assets.evaluation import metrics
 from vertical_assets.labels.splits import TEST
 from vertical_assets.release import channels
-from vertical_assets.release.files import DESCRIPTION
+from vertical_assets.release.files import DESCRIPTION, LICENCES
 from vertical_assets.release.promotion.approvals import Approval, Approvals
 from vertical_assets.release.promotion.comparison import answers_table
 from vertical_assets.release.promotion.frozen import (
@@ -394,6 +394,11 @@ def by_people(judged: Judged) -> Judged:
     return replace(judged, spec=VerticalSpec(**tiny(promote=promote)))
 
 
+def unlicensed(artifact: Path) -> None:
+    """The same model, yet another artifact."""
+    (artifact / LICENCES).write_text("[]")
+
+
 def word(release: str, approved: bool) -> Approval:
     return Approval(release, approved, "Ada", "read the card", "2024-05-01T10:00:00+00:00")
 
@@ -409,10 +414,32 @@ def test_a_release_waits_until_it_is_approved(judged: Judged) -> None:
     result = promoted(waiting, said=[word(digest, True)])
     assert result.decision.outcome == "champion"
     assert (now(judged).champion, now(judged).pending) == (digest, None)
+    # Its files were written before, and stay true.
+    card = (folder / digest / "README.md").read_text()
+    assert "waits for" not in card
+    assert "`vertical-assets releases tiny` lists it" in card
+    assert json.loads((folder / digest / "release.json").read_text())["test_set"]["verdict"] == (
+        "champion"
+    )
     assert (
         "approved by Ada at 2024-05-01T10:00:00+00:00: read the card"
         in (now(judged).history[-1]["reason"])
     )
+
+
+def test_a_refused_challenger_answers_no_longer_though_another_is_judged(
+    judged: Judged, tmp_path: Path
+) -> None:
+    waiting = by_people(judged)
+    put_champion(judged, altered(judged.stored.artifact, tmp_path / "old", short_sighted))
+    folder = channels.releases_folder(judged.root, "tiny")
+    digest = judged.stored.artifact.name
+    other = altered(judged.stored.artifact, tmp_path / "other", unlicensed)
+    challenger = channels.store_release(judged.root, "tiny", other, {})
+    channels.set_channel(folder, "challenger", challenger, "sound")
+    result = promoted(waiting, said=[word(challenger, False)])
+    assert (now(judged).challenger, now(judged).role(challenger)) == (None, "refused")
+    assert (result.decision.release, result.decision.outcome) == (digest, "pending")
 
 
 def test_a_refusal_is_recorded_and_may_be_taken_back(judged: Judged) -> None:
