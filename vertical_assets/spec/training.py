@@ -165,16 +165,20 @@ class Model(Strict):
         return self.window_overlap or self.max_tokens // 8
 
     @model_validator(mode="after")
-    def _decoder_can_be_made(self) -> Self:
-        if self.architecture != "gpt":
-            return self
-        if self.base == "e5_small":
-            raise ValueError("model.base 'e5_small' is an encoder; use another with 'gpt'")
+    def _heads_fit(self) -> Self:
         if self.base == "scratch" and self.hidden_size % (64 if self.hidden_size > 64 else 2):
             raise ValueError(
                 f"model.hidden_size {self.hidden_size} can't be parted into heads of 64; use a "
                 "multiple of 64, or an even number below it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _decoder_can_be_made(self) -> Self:
+        if self.architecture != "gpt":
+            return self
+        if self.base == "e5_small":
+            raise ValueError("model.base 'e5_small' is an encoder; use another with 'gpt'")
         if self.base != "scratch" and self.layers:
             raise ValueError("model.layers can't be chosen of a decoder; remove it")
         for name in (*ON_TOP, "distill", "prune_vocabulary", "keyword_attention"):

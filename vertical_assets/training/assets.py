@@ -1,12 +1,15 @@
 """Assets of training: pretrained_ckpt; those of its rooms stand beside it."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
+from upath import UPath
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table, store_root
+from vertical_assets.store.atomic import locked
 from vertical_assets.store.io_managers import ALL_CORES, check, markdown_table, picture, stored
 from vertical_assets.training.baselines.assets import baseline_assets
 from vertical_assets.training.generation.assets import build_assets as build_generation
@@ -90,12 +93,16 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         texts = corpus_texts(dedup_corpus, spec)
         inputs = {"dedup_corpus": dedup_corpus.version}
         work = work_folder(spec, "pretrained_ckpt", pretrained["code_version"], inputs)
+        work.mkdir(parents=True, exist_ok=True)
+        watch = watching(context, spec, "pretrained_ckpt")
         sections = ["model", "pretrain"]
         with (
             tracked(
                 context.resources.mlflow, spec, "pretrained_ckpt", context.run.run_id, sections
             ) as run,
             tempfile.TemporaryDirectory() as folder,
+            # A killed run's orphan may still be training here: it is waited for, and resumed.
+            locked(UPath(work)),
             for_good(BaseModelError, UntrainableError),
         ):
             origin = prepare(spec, texts, work / "base")
@@ -110,7 +117,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                     texts,
                     spec,
                     work / "distillation",
-                    watching(context, spec, "pretrained_ckpt"),
+                    replace(watch, board=watch.board and watch.board / "distillation"),
                 )
                 base = taught.path
                 facts |= taught.losses
@@ -135,8 +142,9 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 work,
                 base=str(base),
                 dedup_corpus=location(dedup_corpus),
+                board=str(watch.board),
             )
-            result = pretrain(base, texts, spec, work, watching(context, spec, "pretrained_ckpt"))
+            result = pretrain(base, texts, spec, work, watch)
             metrics = {"loss_before": result.loss_before, "loss_after": result.loss_after}
             run.log_metrics(metrics)
             run.log_param("learning_rate", result.facts["learning_rate"])

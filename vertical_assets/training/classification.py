@@ -204,6 +204,7 @@ def finetune(
         private = private_training(settings.privacy, inputs.lengths, rows, settings.epochs, work)
         # Half precision would round the norms that gradients are cut to.
         settings = settings.model_copy(update={"precision": "fp32"})
+        spec = spec.model_copy(update={"finetune": settings})
     steps = (
         private.steps
         if private

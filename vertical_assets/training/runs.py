@@ -13,6 +13,7 @@ from vertical_assets.store import Table
 
 if TYPE_CHECKING:
     from vertical_assets.training.classification import Finetuned
+    from vertical_assets.training.loop.logs import Watch
     from vertical_assets.training.pretraining import Pretrained
 
 
@@ -41,11 +42,14 @@ def table_at(location: str) -> Table:
     return Table(tuple(UPath(path) for path in location.split("\n")))
 
 
-def pretrain_run(spec: VerticalSpec, work: Path, base: str, dedup_corpus: str) -> "Pretrained":
+def pretrain_run(
+    spec: VerticalSpec, work: Path, base: str, dedup_corpus: str, board: str
+) -> "Pretrained":
     """Pretraining on the corpus at a location, from the base model in a folder."""
     from vertical_assets.training.pretraining import pretrain
 
-    return pretrain(Path(base), corpus_texts(table_at(dedup_corpus), spec), spec, work)
+    texts = corpus_texts(table_at(dedup_corpus), spec)
+    return pretrain(Path(base), texts, spec, work, watch_of(board))
 
 
 def finetune_run(
@@ -54,7 +58,8 @@ def finetune_run(
     base: str,
     labeled_set: str,
     augmented_set: str,
-    parent: str = "",
+    parent: str,
+    board: str,
 ) -> "Finetuned":
     """Fine-tuning on the labelled set at a location, and on the augmented one if there is one, from
     the adapted model in a folder, or from the checkpoint in the folder `parent` (see `warm_start`).
@@ -69,7 +74,18 @@ def finetune_run(
     last = Path(parent) if parent else None
     start = start_of(Path(base), items_of(labeled, TRAIN), spec, last)
     held = items_of(labeled, VALIDATION)
-    return finetune(start.base, start.items, held, start.spec, work, whole=start.whole)
+    return finetune(
+        start.base, start.items, held, start.spec, work, watch_of(board), whole=start.whole
+    )
+
+
+def watch_of(board: str) -> "Watch":
+    """TensorBoard's files, and what is said printed: a worker's output is the step's. Figures on
+    the asset's page while it trains are for the process that knows the step.
+    """
+    from vertical_assets.training.loop.logs import Watch
+
+    return Watch(board=Path(board), say=print)
 
 
 def together(function: str, spec: VerticalSpec, work: Path, **arguments: str) -> None:

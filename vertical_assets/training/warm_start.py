@@ -111,6 +111,13 @@ def names_of(items: Items) -> list[str]:
     ]
 
 
+def of_warm_start(spec: VerticalSpec, parent: Path) -> dict[str, str]:
+    """What a killed warm start may only be resumed with, beside its inputs: the parent, and how it
+    goes on from it, which is in no code version.
+    """
+    return {"parent": parent.name, "warm_start": spec.digest(["finetune.warm_start"])}
+
+
 def start_of(
     base: Path, train_set: Items, spec: VerticalSpec, parent: Path | None, why: str = ""
 ) -> Start:

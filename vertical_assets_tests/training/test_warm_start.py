@@ -24,6 +24,7 @@ from vertical_assets.training.warm_start import (
     LEARNT,
     Start,
     kept_of,
+    of_warm_start,
     parent_of,
     rows_of,
     start_of,
@@ -277,5 +278,12 @@ def test_how_the_next_training_begins_makes_no_checkpoint_outdated() -> None:
         return str(version)
 
     assert code_version(replay=0.1) == code_version(replay=0.9) == code_version()
+    # One that was killed is not resumed by others all the same.
+    slow, fast = (
+        of_warm_start(spec_of("classification", warm_start={"replay": share}), Path("parent"))
+        for share in (0.9, 0.1)
+    )
+    assert slow != fast
+    assert slow["parent"] == fast["parent"] == "parent"
     other = finetuned_asset(spec_of("classification", epochs=9))
     assert code_version() not in other.code_versions_by_key.values()

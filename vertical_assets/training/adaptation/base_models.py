@@ -125,7 +125,34 @@ def _found(spec: VerticalSpec, texts: list[str], out: Path) -> Base:
         facts = {"base": str(path)}
     if not (path / "config.json").exists():
         raise BaseModelError(f"{path} is no Hugging Face model directory: it has no config.json")
+    _check_build(path, model.max_tokens)
     return Base(path, facts, (size_of(path, "as found"),))
+
+
+def _check_build(path: Path, max_tokens: int) -> None:
+    """Whether a base model is of the kind that is trained here; no weight is loaded.
+
+    Raises:
+        BaseModelError: it is not built as BERT is, or has no positions for so many tokens.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.from_pretrained(path)
+    with torch.device("meta"):
+        model = AutoModel.from_config(config)
+    embeddings = getattr(model, "embeddings", None)
+    if embeddings is None or not hasattr(getattr(model, "encoder", None), "layer"):
+        raise BaseModelError(
+            f"{path} is a {config.model_type}, and what is trained here are encoders that are "
+            "built as BERT is: choose another base"
+        )
+    # RoBERTa's count from behind the padding's number.
+    first = getattr(embeddings, "padding_idx", -1) + 1
+    if (positions := config.max_position_embeddings - first) < max_tokens:
+        raise BaseModelError(
+            f"model.max_tokens is {max_tokens}, but {path} has {positions} positions; lower it"
+        )
 
 
 def _e5_small(model: Model, texts: list[str], out: Path) -> Base:
@@ -191,20 +218,15 @@ def cut_layers(path: Path, layers: Iterable[int], out: Path) -> None:
     """Writes a checkpoint with the chosen layers of its encoder only (SPEC M2).
 
     Raises:
-        BaseModelError: a layer that the encoder does not have, or an encoder of unknown build.
+        BaseModelError: a layer that the encoder does not have.
     """
     from torch import nn
 
     from vertical_assets.training.loop.checkpoints import open_base
 
     model, tokenizer = open_base(path)
-    encoder = getattr(model.base_model, "encoder", None)
-    whole = getattr(encoder, "layer", None)
-    if encoder is None or whole is None:
-        raise BaseModelError(
-            f"model.layers cuts encoders that are built as BERT is; {path} is a "
-            f"{model.config.model_type}: remove it"
-        )
+    encoder = model.base_model.encoder
+    whole = encoder.layer
     if beyond := [number for number in layers if number >= len(whole)]:
         raise BaseModelError(
             f"model.layers names layer {beyond[0]}, but the base has {len(whole)} layers, 0 to "

@@ -4,9 +4,11 @@ import tempfile
 from pathlib import Path
 
 import dagster as dg
+from upath import UPath
 
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Directory, Table, store_root
+from vertical_assets.store.atomic import locked
 from vertical_assets.store.io_managers import ALL_CORES, check, markdown_table, picture, stored
 from vertical_assets.training.planning.assets import (
     STAGE,
@@ -83,12 +85,15 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             "labeled_set": labeled_set.version,
         }
         work = work_folder(spec, "finetuned_ckpt", finetuned["code_version"], inputs)
+        work.mkdir(parents=True, exist_ok=True)
         sections = ["finetune", "instruct"]
         with (
             tracked(
                 context.resources.mlflow, spec, "finetuned_ckpt", context.run.run_id, sections
             ) as run,
             tempfile.TemporaryDirectory() as folder,
+            # A killed run's orphan may still be training here: it is waited for, and resumed.
+            locked(UPath(work)),
         ):
             try:
                 result = tune(

@@ -166,6 +166,19 @@ class TrainingModule(pl.LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Cuts the norm of all gradients. Lightning's own refuses fused optimizers under mixed
+        precision, whose step would undo a scaling; bf16 scales nothing.
+        """
+        if gradient_clip_val:
+            trained = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(trained, gradient_clip_val)
+
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
     ) -> None:
@@ -211,15 +224,13 @@ def freeze(model: "PreTrainedModel", layers: int) -> None:
 
 
 def set_dropout(model: "PreTrainedModel", share: float | None) -> None:
-    """Dropout of hidden states, attention and head; None leaves the model as it is."""
+    """Dropout of hidden states, attention and head; None leaves the model as it is. The
+    configuration keeps the base model's: the next training may want that.
+    """
     if share is not None:
-        model.config.update({name: share for name in _DROPOUTS if hasattr(model.config, name)})
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = share
-
-
-_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
 class SaveLast(Callback):
@@ -247,12 +258,15 @@ def precision(choice: str = "auto") -> str:
     """Lightning's name of a precision. auto: bf16 where the device computes in it, else float,
     since emulated bf16 is slower than float.
     """
-    if choice != "auto":
-        return {"bf16": "bf16-mixed", "fp32": FLOAT}[choice]
+    half = choice == "bf16" or (choice == "auto" and computes_in_bf16())
+    return "bf16-mixed" if half else FLOAT
+
+
+def computes_in_bf16() -> bool:
+    """Whether the card, or the processor where there is none, has instructions for bf16."""
     if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16-mixed" if native else FLOAT
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def train(

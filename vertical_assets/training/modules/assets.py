@@ -128,7 +128,13 @@ def finetuned_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
         from vertical_assets.training.modules.scores import MONITOR, against_constant
         from vertical_assets.training.runs import location, together
         from vertical_assets.training.tracking import log_curve, tracked
-        from vertical_assets.training.warm_start import kept_of, parent_of, start_of, write_learnt
+        from vertical_assets.training.warm_start import (
+            kept_of,
+            of_warm_start,
+            parent_of,
+            start_of,
+            write_learnt,
+        )
 
         augmented_set: Table | None = given.pop("augmented_set", None)
         vectors: dict[str, Directory] = given
@@ -158,9 +164,10 @@ def finetuned_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
             spec,
             "finetuned_ckpt",
             finetuned["code_version"],
-            {**inputs, **({"parent": parent.name} if parent else {})},
+            {**inputs, **(of_warm_start(spec, parent) if parent else {})},
         )
         work.mkdir(parents=True, exist_ok=True)
+        watch = watching(context, spec, "finetuned_ckpt")
         sections = ["model", "finetune"]
         with (
             tracked(
@@ -179,6 +186,7 @@ def finetuned_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
                 labeled_set=location(labeled_set),
                 augmented_set=location(augmented_set) if augmented_set is not None else "",
                 parent=str(parent or ""),
+                board=str(watch.board),
             )
             result = finetune(
                 start.base,
@@ -186,7 +194,7 @@ def finetuned_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
                 validation_set,
                 start.spec,
                 work,
-                watching(context, spec, "finetuned_ckpt"),
+                watch,
                 open_features(directories),
                 start.whole,
             )
@@ -215,7 +223,8 @@ def finetuned_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
                 ),
                 result.log,
             )
-            write_learnt(checkpoint, train_set, validation_set, spec)
+            if spec.finetune.privacy is None:  # digests of texts tell who was learnt from
+                write_learnt(checkpoint, train_set, validation_set, spec)
             write_interface(checkpoint, kind, [m.model_dump() for m in spec.model.modules_of(kind)])
             keep_features(checkpoint, directories)
             shown = {}

@@ -82,7 +82,7 @@ def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         from vertical_assets.store.contracts import RESOURCE_PLAN
         from vertical_assets.store.tables import stage_table
         from vertical_assets.training.adaptation.base_models import BaseModelError, prepare_base
-        from vertical_assets.training.planning.resource_plan import found_devices, plan
+        from vertical_assets.training.planning.resource_plan import found_devices, plan, yaml_of
         from vertical_assets.training.runs import corpus_texts
 
         texts = corpus_texts(dedup_corpus, spec)
@@ -91,11 +91,11 @@ def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             base = prepare_base(spec, texts, Path(folder)).path
             found = plan(spec, base, texts, devices)
         peak = max(memory.peak for memory in found.configured)
-        proposals = [
-            f"```yaml\n# {job.name}: {choice.memory.peak / 1e9:.2f} GB, {choice.precision}\n"
-            f"{choice.yaml(job)}\n```"
+        needs = [
+            f"# {job.name}: {choice.memory.peak / 1e9:.2f} GB, {choice.precision}"
             for job, choice in zip(found.jobs, found.choices, strict=True)
         ]
+        proposal = "\n".join(["```yaml", *needs, yaml_of(found.jobs, found.choices), "```"])
         table = pa.Table.from_pylist(found.rows, schema=RESOURCE_PLAN)
         return stored(
             stage_table(store_root(), RESOURCE_PLAN, table.to_batches(), spec.sensitive),
@@ -113,7 +113,7 @@ def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             metadata={
                 "devices": f"{devices.count} x {devices.name}, {devices.memory / 1e9:.1f} GB each",
                 "plan": dg.MetadataValue.md(markdown_table(found.rows)),
-                "proposal": dg.MetadataValue.md("\n".join(proposals)),
+                "proposal": dg.MetadataValue.md(proposal),
             },
         )
 

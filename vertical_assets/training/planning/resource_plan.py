@@ -16,6 +16,7 @@ import torch
 from vertical_assets.spec import Processes, VerticalSpec
 from vertical_assets.training.adaptation.tokenizing import tokenized
 from vertical_assets.training.loop.batches import Steps
+from vertical_assets.training.loop.loop import computes_in_bf16
 from vertical_assets.training.loop.monitor import MOST_MEMORY
 from vertical_assets.training.planning.costs import (
     Memory,
@@ -62,6 +63,8 @@ class Job:
     steps: int
     tokens: int  # of all steps
     per_sample: bool = False
+    alone: bool = False  # the vertical's trainings are of one process each
+    plain: bool = False  # they neither add up batches nor compute layers twice
     precision: Literal["auto", "bf16", "fp32"] = "auto"
 
     def half_on(self, devices: Devices) -> bool:
@@ -101,20 +104,23 @@ class Choice:
     memory: Memory
     fits: bool
 
-    def yaml(self, job: Job) -> str:
-        """The lines of YAML that say this."""
-        return "\n".join(
-            [
-                f"{job.name}:",
-                f"  batch_tokens: {self.tokens}",
-                "  precision: auto",
-                "processes:",
-                f"  devices: {self.devices}",
-                f"  strategy: {'ddp' if self.strategy == 'single' else self.strategy}",
-                f"  accumulation: {self.accumulation}",
-                f"  gradient_checkpointing: {str(self.checkpointing).lower()}",
-            ]
-        )
+
+def yaml_of(jobs: Sequence[Job], choices: Sequence[Choice]) -> str:
+    """The lines of YAML that say this."""
+    lines = []
+    for job, choice in zip(jobs, choices, strict=True):
+        lines += [f"{job.name}:", f"  batch_tokens: {choice.tokens}", "  precision: auto"]
+    common = choices[0]
+    return "\n".join(
+        [
+            *lines,
+            "processes:",
+            f"  devices: {common.devices}",
+            f"  strategy: {'ddp' if common.strategy == 'single' else common.strategy}",
+            f"  accumulation: {common.accumulation}",
+            f"  gradient_checkpointing: {str(common.checkpointing).lower()}",
+        ]
+    )
 
 
 def found_devices() -> Devices:
@@ -126,12 +132,10 @@ def found_devices() -> Devices:
             card.name,
             torch.cuda.device_count(),
             card.total_memory,
-            torch.cuda.is_bf16_supported(),
+            computes_in_bf16(),
         )
-    half = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return Devices(
-        "cpu", f"processor, {os.cpu_count()} cores", 1, psutil.virtual_memory().total, half
-    )
+    memory = psutil.virtual_memory().total
+    return Devices("cpu", f"processor, {os.cpu_count()} cores", 1, memory, computes_in_bf16())
 
 
 def memory_as_configured(job: Job, processes: Processes, devices: Devices) -> Memory:
@@ -146,8 +150,13 @@ def memory_as_configured(job: Job, processes: Processes, devices: Devices) -> Me
     return step_memory(job.network, job.shape(job.batch_tokens), way)
 
 
-def choose(job: Job, devices: Devices, processes: Processes = Processes()) -> Choice:  # noqa: B008
-    """The cheapest way that fits into 80 % of a device's memory (SPEC M4).
+def choose(
+    jobs: Sequence[Job],
+    devices: Devices,
+    processes: Processes = Processes(),  # noqa: B008
+) -> list[Choice]:
+    """The cheapest way for all trainings of a vertical, which share the section `processes`, that
+    fits into 80 % of a device's memory (SPEC M4); how each computes a step that way.
 
     A step keeps the tokens that the YAML asks for. In the order of their price: all devices with
     the whole model on each (ddp); smaller batches that are added up, which cost nothing while they
@@ -155,45 +164,65 @@ def choose(job: Job, devices: Devices, processes: Processes = Processes()) -> Ch
     model divided among the devices (fsdp), which costs their connection. Half precision is always
     taken where the device has it. Where nothing fits, the smallest is returned with `fits` false.
     """
-    step = job.batch_tokens * processes.batches_per_step
-    private = job.per_sample  # one process, no checkpointing
-    count = 1 if private else max(1, min(devices.count, step // LEAST_TOKENS))
+    steps = [job.batch_tokens * processes.batches_per_step for job in jobs]
+    alone, plain = (any(getattr(job, name) for job in jobs) for name in ("alone", "plain"))
+    count = 1 if alone else max(1, min(devices.count, min(steps) // LEAST_TOKENS))
     strategies: list[Literal["single", "ddp", "fsdp"]] = (
         ["single"] if count == 1 else ["ddp", "fsdp"]
     )
-    smallest: Choice | None = None
+    smallest: list[Choice] | None = None
     for strategy in strategies:
-        for checkpointing in (False,) if private else (False, True):
+        for checkpointing in (False,) if plain else (False, True):
             accumulation = 1
             while True:
-                tokens = max(1, step // count // accumulation)
-                way = Way(
-                    half=devices.half and not private,
-                    cuda=devices.kind == "cuda",
-                    checkpointing=checkpointing,
-                    sharded=count if strategy == "fsdp" else 1,
-                    per_sample=private,
-                )
-                memory = step_memory(job.network, job.shape(tokens), way)
-                choice = Choice(
-                    precision="bf16-mixed" if way.half else "32-true",
-                    devices=count,
-                    strategy=strategy,
-                    tokens=tokens,
-                    accumulation=accumulation,
-                    checkpointing=checkpointing,
-                    memory=memory,
-                    fits=memory.peak <= devices.usable,
-                )
-                if choice.fits:
-                    return choice
-                if smallest is None or memory.peak < smallest.memory.peak:
-                    smallest = choice
-                if private or tokens // 2 < max(LEAST_TOKENS, job.width):
+                tokens = [max(1, step // count // accumulation) for step in steps]
+                choices = [
+                    _choice(job, of_step, devices, count, strategy, accumulation, checkpointing)
+                    for job, of_step in zip(jobs, tokens, strict=True)
+                ]
+                if all(choice.fits for choice in choices):
+                    return choices
+                if smallest is None or _peak(choices) < _peak(smallest):
+                    smallest = choices
+                least = (max(LEAST_TOKENS, job.width) for job in jobs)
+                if plain or any(t // 2 < m for t, m in zip(tokens, least, strict=True)):
                     break
                 accumulation *= 2
     assert smallest is not None
-    return replace(smallest, fits=False)
+    return smallest
+
+
+def _choice(
+    job: Job,
+    tokens: int,
+    devices: Devices,
+    count: int,
+    strategy: Literal["single", "ddp", "fsdp"],
+    accumulation: int,
+    checkpointing: bool,
+) -> Choice:
+    way = Way(
+        half=devices.half and not job.per_sample,
+        cuda=devices.kind == "cuda",
+        checkpointing=checkpointing,
+        sharded=count if strategy == "fsdp" else 1,
+        per_sample=job.per_sample,
+    )
+    memory = step_memory(job.network, job.shape(tokens), way)
+    return Choice(
+        precision="bf16-mixed" if way.half else "32-true",
+        devices=count,
+        strategy=strategy,
+        tokens=tokens,
+        accumulation=accumulation,
+        checkpointing=checkpointing,
+        memory=memory,
+        fits=memory.peak <= devices.usable,
+    )
+
+
+def _peak(choices: Sequence[Choice]) -> int:
+    return max(choice.memory.peak for choice in choices)
 
 
 def balance(steps: Steps, devices: int) -> float:
@@ -233,7 +262,12 @@ def jobs_of(
         return max(1, round(tokens * epochs / batch / several))
 
     items = mean * labeled
-    privacy = spec.finetune.privacy
+    private = spec.finetune.privacy is not None
+    # What the spec allows in `processes`, which both trainings share.
+    allowed: dict[str, Any] = {
+        "alone": private or not spec.model.is_plain(spec.task.kind),
+        "plain": private,
+    }
     return [
         Job(
             "pretrain",
@@ -245,6 +279,7 @@ def jobs_of(
             steps(float(lengths.sum()), spec.pretrain.batch_tokens, spec.pretrain.epochs),
             int(lengths.sum() * spec.pretrain.epochs),
             precision=spec.pretrain.precision,
+            **allowed,
         ),
         Job(
             "finetune",
@@ -255,8 +290,9 @@ def jobs_of(
             1.0,
             steps(items, spec.finetune.batch_tokens, spec.finetune.epochs),
             int(items * spec.finetune.epochs),
-            per_sample=privacy is not None,
+            per_sample=private,
             precision=spec.finetune.precision,
+            **allowed,
         ),
     ]
 
@@ -266,8 +302,7 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """The plan as rows: training, quantity, value, unit, what it means."""
     rows: list[dict[str, Any]] = []
-    for job in jobs:
-        choice = choose(job, devices, processes)
+    for job, choice in zip(jobs, choose(jobs, devices, processes), strict=True):
         configured = memory_as_configured(job, processes, devices)
         way = Way(cuda=devices.kind == "cuda", checkpointing=processes.gradient_checkpointing)
         per_step = step_flops(job.network, job.usual, way) * processes.batches_per_step
@@ -325,11 +360,9 @@ class Plan:
     @property
     def remedy(self) -> str:
         """What to change where it doesn't fit."""
-        job, choice, _ = max(
-            zip(self.jobs, self.choices, self.configured, strict=True), key=lambda z: z[2].peak
-        )
-        if choice.fits:
-            return "take over: " + "; ".join(choice.yaml(job).split("\n")).replace(":;", ":")
+        if all(choice.fits for choice in self.choices):
+            lines = yaml_of(self.jobs, self.choices).split("\n")
+            return "take over: " + "; ".join(lines).replace(":;", ":")
         return "even the smallest way needs more: a smaller model, or devices with more memory"
 
 
@@ -368,7 +401,7 @@ def plan(spec: VerticalSpec, base: Path, texts: list[str], devices: Devices) -> 
     return Plan(
         jobs=jobs,
         devices=devices,
-        choices=[choose(job, devices, processes) for job in jobs],
+        choices=choose(jobs, devices, processes),
         configured=[memory_as_configured(job, processes, devices) for job in jobs],
         rows=rows_of(jobs, devices, processes, evenness),
     )

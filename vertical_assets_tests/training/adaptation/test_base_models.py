@@ -159,5 +159,21 @@ def test_another_build_of_encoder_is_named(texts: list[str], tmp_path: Path) -> 
     DistilBertModel(
         DistilBertConfig(vocab_size=size, dim=32, n_heads=2, n_layers=2, hidden_dim=32)
     ).save_pretrained(tmp_path)
-    with pytest.raises(BaseModelError, match="built as BERT is"):
-        cut_layers(tmp_path, [0], tmp_path / "cut")
+    with pytest.raises(BaseModelError, match=r"is a distilbert.*built as BERT is: choose another"):
+        prepare_base(spec_of(base="path", path=str(tmp_path)), texts, tmp_path / "out")
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_texts_longer_than_the_base_has_positions_are_refused(
+    family: str, texts: list[str], tmp_path: Path
+) -> None:
+    path = write_encoder(family, texts, tmp_path / "base")
+    config = json.loads((path / "config.json").read_text())
+    # RoBERTa's positions are counted from behind the padding's number.
+    positions = config["max_position_embeddings"]
+    positions -= config["pad_token_id"] + 1 if family == "roberta" else 0
+    spec = spec_of(base="path", path=str(path), max_tokens=positions)
+    assert prepare_base(spec, texts, tmp_path / "out").path == path
+    longer = spec_of(base="path", path=str(path), max_tokens=positions + 1)
+    with pytest.raises(BaseModelError, match=f"has {positions} positions; lower it"):
+        prepare_base(longer, texts, tmp_path / "out")

@@ -1,5 +1,6 @@
 """The loop: a killed and resumed training ends with the very weights of an unbroken one."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from vertical_assets.spec import VerticalSpec
 from vertical_assets.training.adaptation.base_models import prepare_base
 from vertical_assets.training.adaptation.tokenizing import tokenized
 from vertical_assets.training.classification import class_weights, finetune
+from vertical_assets.training.loop import loop
 from vertical_assets.training.loop.checkpoint_io import SafeCheckpointIO, global_step
 from vertical_assets.training.loop.logs import Watch
 from vertical_assets.training.loop.loop import (
@@ -230,9 +232,24 @@ def test_ids_of_a_sensitive_vertical_are_not_left_on_disk(base: Path, tmp_path: 
         assert len(list(tmp_path.iterdir())) == files
 
 
-def test_precision_is_as_chosen() -> None:
+def test_precision_is_as_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (precision("bf16"), precision("fp32")) == ("bf16-mixed", "32-true")
-    assert precision("auto") in ("bf16-mixed", "16-mixed", "32-true")
+    for native, chosen in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(loop, "computes_in_bf16", lambda native=native: native)
+        assert precision("auto") == chosen
+
+
+def test_trainings_run_in_bf16_by_their_usual_settings(
+    texts: Items, base: Path, tmp_path: Path
+) -> None:
+    """Where the device has it, it is what `precision: auto` takes; here it is emulated."""
+    result = pretrain(base, texts.texts, changed("pretrain", precision="bf16"), tmp_path / "p")
+    tuned = finetune(
+        base, texts, texts, changed("finetune", precision="bf16", epochs=1), tmp_path / "f"
+    )
+    for facts in (result.facts, tuned.facts):
+        assert facts["precision"] == "bf16-mixed"
+    assert all(math.isfinite(line["batch_loss"]) for line in tuned.log if "batch_loss" in line)
 
 
 def test_the_held_out_loss_falls(texts: Items, base: Path, tmp_path: Path) -> None:
@@ -383,3 +400,15 @@ def test_dropout_is_what_the_yaml_says(texts: Items, base: Path, tmp_path: Path)
         for share in (0.0, 0.5)
     }
     assert losses[0.0][0] != losses[0.5][0]
+
+
+def test_dropout_of_one_training_is_not_the_next_ones(
+    texts: Items, base: Path, tmp_path: Path
+) -> None:
+    """`dropout: null` is the base model's, whatever it was pretrained with."""
+    from transformers import AutoConfig
+
+    result = pretrain(base, texts.texts, changed("pretrain", dropout=0.0), tmp_path / "run")
+    result.model.save_pretrained(tmp_path / "pretrained")
+    before, after = map(AutoConfig.from_pretrained, (base, tmp_path / "pretrained"))
+    assert after.hidden_dropout_prob == before.hidden_dropout_prob > 0

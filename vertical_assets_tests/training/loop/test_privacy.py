@@ -13,6 +13,7 @@ from vertical_assets.labels.splits import Items
 from vertical_assets.spec import Privacy, VerticalSpec
 from vertical_assets.training.adaptation.base_models import prepare_base
 from vertical_assets.training.classification import Finetuned, finetune
+from vertical_assets.training.loop import loop
 from vertical_assets.training.loop.loop import DONE, LAST, SaveLast
 from vertical_assets.training.loop.privacy import (
     SECRET,
@@ -76,8 +77,9 @@ def test_a_budget_that_no_noise_keeps_is_said() -> None:
 
 
 def test_a_private_training_spends_its_budget_and_says_so(
-    base: Path, items: Items, tmp_path: Path
+    base: Path, items: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(loop, "computes_in_bf16", lambda: True)  # in which norms were rounded
     result = trained(base, items, spec_of(), tmp_path / "run")
     facts = result.facts
     assert facts["privacy_delta"] == 1e-5  # SPEC X1
@@ -179,6 +181,18 @@ def test_what_privacy_can_not_do_is_said_when_the_yaml_is_read(
 ) -> None:
     with pytest.raises(ValidationError, match=says):
         spec_of(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {**tiny()["model"], "cascade": {}}},
+        {"features": {"augment": {"swap": {}}}},
+    ],
+)
+def test_what_learns_beside_the_budget_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"reveals more than finetune\.privacy counts"):
+        VerticalSpec(**{**spec_of().model_dump(mode="json"), **changes})
 
 
 def test_privacy_and_several_processes_exclude_each_other() -> None:

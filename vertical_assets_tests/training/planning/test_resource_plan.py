@@ -35,6 +35,7 @@ from vertical_assets.training.planning.resource_plan import (
     memory_as_configured,
     plan,
     predicted_and_measured,
+    yaml_of,
 )
 from vertical_assets_tests.conftest import reviews, tiny
 
@@ -82,7 +83,7 @@ def summary(choice: Choice) -> tuple[str, int, bool, bool, bool]:
 def test_the_cheapest_way_that_fits(
     network: Network, tokens: int, devices: Devices, expected: tuple[Any, ...]
 ) -> None:
-    choice = choose(job(network, tokens), devices)
+    (choice,) = choose([job(network, tokens)], devices)
     assert summary(choice) == expected
     assert choice.precision == "bf16-mixed"
     assert choice.fits == (choice.memory.peak <= 0.8 * devices.memory)  # SPEC T1
@@ -90,10 +91,27 @@ def test_the_cheapest_way_that_fits(
 
 
 def test_the_proposal_is_yaml_that_a_vertical_takes() -> None:
-    proposed = yaml.safe_load(choose(job(LARGE, 65_536), cards(24, 8)).yaml(job(LARGE, 65_536)))
+    jobs = [replace(job(LARGE, 131_072), name="pretrain"), job(LARGE, 65_536)]
+    proposed = yaml.safe_load(yaml_of(jobs, choose(jobs, cards(24, 8))))
     spec = VerticalSpec(**tiny(**proposed))
     assert spec.processes.devices == 8
-    assert spec.finetune.batch_tokens * spec.processes.batches_per_step == 65_536
+    for training, tokens in ((spec.pretrain, 131_072), (spec.finetune, 65_536)):
+        assert training.batch_tokens * spec.processes.batches_per_step == tokens
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {**tiny()["model"], "modules": [{"type": "sequence", "pooling": "mean"}]}},
+        {"finetune": {"privacy": {"epsilon": 8}, "freeze_layers": 1}},
+    ],
+)
+def test_what_is_proposed_is_allowed(changes: dict[str, Any], base: Path, items: Items) -> None:
+    """Modules of one's own and private trainings have one process, whatever there is."""
+    found = plan(VerticalSpec(**tiny(**changes)), base, items.texts, cards(1, 8))
+    proposed = yaml.safe_load(yaml_of(found.jobs, found.choices))
+    merged = {key: {**changes.get(key, {}), **proposed.get(key, {})} for key in changes | proposed}
+    assert VerticalSpec(**tiny(**merged)).processes.count == 1
 
 
 def test_the_plan_of_what_is_configured_is_in_its_precision() -> None:
