@@ -215,12 +215,14 @@ def ablate(
     for row in rows:
         grid.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
     console.print(grid)
-    file = out or Path("data/ablations") / f"{vertical}.parquet"
+    file = out or ablation.ablations_file(vertical)
     file.parent.mkdir(parents=True, exist_ok=True)
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, ablation.ABLATION), sink)
     replace(UPath(file), sink.getvalue().to_pybytes())
     console.print(f"The table is in {file}.")
+    if out is None:
+        console.print("The page of eval_report shows it when that is next materialized.")
 
 
 @main.group()

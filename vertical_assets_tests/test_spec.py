@@ -84,6 +84,9 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
         ("evaluate.xgboost.rounds", 0, ["rounds", "greater than 0"]),
         ("evaluate.robustness", {"levels": [0.2]}, ["levels lacks 0.10", "add it"]),
         ("evaluate.robustness", {"fgsm_epsilon": 0.3}, ["none of epsilons", "add it"]),
+        ("split.test", 0, ["test", "greater than 0"]),
+        ("model.hidden_size", 250, ["hidden_size 250", "multiple of 64"]),
+        ("evaluate.rouge_l", 0.5, ["evaluate.rouge_l means nothing", "'bert'", "remove it"]),
         ("model.window_overlap", 20, ["more than a quarter of model.max_tokens (32)", "lower it"]),
     ],
 )
@@ -112,6 +115,13 @@ def test_every_kind_of_task_says_what_its_targets_are_made_of(
     assert VerticalSpec(**tiny(task={"name": "t", **task}, annotation=people)).labels == labels
 
 
+def test_a_form_that_no_exporter_writes_is_refused_before_anything_is_trained() -> None:
+    model = {**tiny()["model"], "modules": [{"type": "bilstm"}]}
+    with pytest.raises(ValidationError, match=r"quantize\.forms: onnx.*can't write 'bilstm'"):
+        VerticalSpec(**tiny(model=model, quantize={"forms": ["openvino", "onnx"]}))
+    assert VerticalSpec(**tiny(model=model)).quantize.forms == ("openvino",)
+
+
 @pytest.mark.parametrize("kind", ["entities", "question_answering", "regression"])
 def test_what_has_no_classes_has_no_class_weights(kind: str) -> None:
     task = {"name": "t", "kind": kind, **({"labels": {"Drug": ""}} if kind == "entities" else {})}
@@ -133,11 +143,28 @@ def test_simulated_numbers_need_a_range() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
+        ({"promote": {"gates": ["argmax_agreement"]}}, "promote.gates: argmax_agreement"),
+        ({"promote": {"gates": ["f1_excellent"]}}, "promote.gates: f1_excellent"),
+        ({"quantize": {"agreement": 0.9}}, "quantize.agreement"),
+        ({"evaluate": {"f1": 0.5}}, "evaluate.f1"),
+    ],
+)
+def test_a_regression_has_no_gates_of_equal_answers(changes: dict[str, Any], says: str) -> None:
+    task = {"name": "t", "kind": "regression"}
+    with pytest.raises(ValidationError, match=f"{says} is about answers.*remove it"):
+        VerticalSpec(**tiny(task=task, annotation={"path": "labels/*.jsonl"}, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
         ({"model": tiny()["model"]}, ["'gpt'", "'generation'", "belong together"]),
         ({"annotation": tiny()["annotation"]}, ["add annotation.pairs"]),
         ({"task": tiny()["task"]}, ["'gpt'", "'classification'", "correct one of them"]),
         ({"generate": {"max_new_tokens": 96}}, ["leaves no room for a prompt", "lower"]),
         ({"finetune": {"class_weights": "sqrt"}}, ["finetune.class_weights", "'gpt'", "remove it"]),
+        ({"evaluate": {"f1": 0.5}}, ["evaluate.f1 means nothing", "'gpt'", "remove it"]),
+        ({"evaluate": {"xgboost": None}}, ["evaluate.xgboost means nothing", "remove it"]),
         ({"quantize": {"max_f1_drop": 0.1}}, ["quantize means nothing", "'gpt'", "remove it"]),
         ({"annotation": {"pairs": {}}}, ["task.question_types", "add the missing one"]),
         (

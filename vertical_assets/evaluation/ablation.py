@@ -17,7 +17,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import xxhash
+from pydantic import ValidationError
 from upath import UPath
 
 from vertical_assets.evaluation.metrics import macro_f1
@@ -45,6 +47,23 @@ ABLATION = pa.schema(
         pa.field("seconds", pa.float64(), nullable=False),  # of all that this variant trained
     ]
 )
+
+
+def ablations_file(vertical: str) -> Path:
+    """Where a vertical's last table is kept, for the page of `eval_report`."""
+    return Path("data/ablations") / f"{vertical}.parquet"
+
+
+def shown(file: Path) -> list[dict[str, Any]]:
+    """The rows of a kept table with what each variant gains over the first of its switch; none
+    where there is no table.
+    """
+    if not file.exists():
+        return []
+    rows, first = pq.read_table(file).to_pylist(), dict[str, float]()
+    for row in rows:
+        row["gain"] = row["test_f1_macro"] - first.setdefault(row["switch"], row["test_f1_macro"])
+    return rows
 
 
 @dataclass(frozen=True)
@@ -107,7 +126,8 @@ def freezing(spec: VerticalSpec, layers: int) -> Variants:
 def layers(spec: VerticalSpec, layers: int) -> Variants:
     """All layers of the base, and fewer (M2): as the vertical says, or every second one."""
     if spec.model.layers:
-        return {"all layers": changed(spec, {"model.layers": None}), f"{layers} layers": spec}
+        whole = {"model.layers": None, "model.distill": None}
+        return {"all layers": changed(spec, whole), f"{layers} layers": spec}
     half = tuple(range(0, layers, 2))
     fewer = {
         "model.layers": half,
@@ -182,16 +202,34 @@ SWITCHES: dict[str, Callable[[VerticalSpec, int], Variants]] = {
 
 def applicable(spec: VerticalSpec) -> list[str]:
     """The switches that the vertical has anything to switch for."""
-    found = []
-    for name, variants in SWITCHES.items():
+    found, spec = [], comparable(spec)
+    for name in SWITCHES:
         with contextlib.suppress(NotApplicableError):
-            variants(spec, len(spec.model.layers or ()) or 2)
+            variants_of(name, spec, len(spec.model.layers or ()) or 2)
             found.append(name)
     return found
 
 
+def comparable(spec: VerticalSpec) -> VerticalSpec:
+    """The vertical as its variants are trained: in this process, without a search before it."""
+    return changed(spec, {"processes": {}, "search": None})
+
+
+def variants_of(switch: str, spec: VerticalSpec, layers: int) -> Variants:
+    """The specs that a switch compares.
+
+    Raises:
+        NotApplicableError: it has nothing to switch, or a variant is none that may be trained.
+    """
+    try:
+        return SWITCHES[switch](spec, layers)
+    except ValidationError as error:
+        why = "; ".join(each["msg"] for each in error.errors())
+        raise NotApplicableError(f"switch {switch!r} does not fit {spec.name!r}: {why}") from error
+
+
 class NotApplicableError(ValueError):
-    """A switch has nothing to switch in this vertical; the message names the remedy."""
+    """A switch has nothing to switch in this vertical, or can't; the message says why."""
 
 
 def ablate(
@@ -228,12 +266,13 @@ def ablate(
         )
     depth = int(json.loads((inputs.pretrained / "config.json").read_text())["num_hidden_layers"])
     pretrained = {_base_of(spec): inputs.pretrained}
+    spec = comparable(spec)
     if epochs is not None:
         spec = changed(spec, {"finetune.epochs": epochs})
     if share < 1:
         spec = changed(spec, {"pretrain.epochs": spec.pretrain.epochs * share})
         inputs = replace(inputs, labeled=sample(inputs.labeled, share, spec.seed))
-    variants = {switch: SWITCHES[switch](spec, depth) for switch in switches}
+    variants = {switch: variants_of(switch, spec, depth) for switch in switches}
     known: dict[str, dict[str, Any]] = {}
     for switch, specs in variants.items():
         for name, variant in specs.items():

@@ -96,6 +96,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
         """
         import pyarrow.compute as pc
 
+        from vertical_assets.evaluation.ablation import ablations_file, shown
         from vertical_assets.evaluation.metrics import figures_of, gates_of, report_of
         from vertical_assets.evaluation.pages import comparison, pictures_of, worst_errors
         from vertical_assets.labels.splits import TEST, TRAIN, VALIDATION, items_of
@@ -125,6 +126,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
             context.resources.mlflow, spec, "eval_report", context.run.run_id, ["evaluate"]
         ) as run:
             run.log_metrics({f"test_{name}": value for name, value in figures.items()})
+        ablated = shown(ablations_file(spec.name))
         tested, validated = (
             ours.filter(pc.equal(ours["split"], split)) for split in (TEST, VALIDATION)
         )
@@ -144,6 +146,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]
                         tested, report, TEST, spec.labels, kind
                     ).items()
                 },
+                **({"ablations": dg.MetadataValue.md(markdown_table(ablated))} if ablated else {}),
                 # Of the validation split, so that nobody learns the test set.
                 "surest_errors": texts_table(
                     spec, worst_errors(validated, texts, kind, ERRORS_SHOWN)

@@ -88,8 +88,10 @@ UNSURE: dict[TaskKind, str] = {
     "question_answering": "a model is sure of an answer, and documents without labels have no "
     "questions yet",
 }
+# Gates that a task of numbers does not have.
+_OF_ANSWERS = ("argmax_agreement", "f1_excellent")
 # Of sections with defaults: what only one of the architectures knows.
-_FOR_DECODERS = ("instruct", "generate")
+_FOR_DECODERS = ("instruct", "generate", "evaluate.rouge_l")
 _FOR_ENCODERS = (
     "pretrain.layer_decay",
     "pretrain.l1",
@@ -102,6 +104,8 @@ _FOR_ENCODERS = (
     "processes",
     "search",
     "agreement",
+    "evaluate.f1",
+    "evaluate.xgboost",
     "evaluate.slices",
     "evaluate.errors",
     "evaluate.robustness",
@@ -186,14 +190,23 @@ class VerticalSpec(Strict):
         return self
 
     @model_validator(mode="after")
-    def _private_training_is_one_process(self) -> Self:
-        if self.finetune.privacy is not None and self.task.kind != "classification":
+    def _privacy_is_counted(self) -> Self:
+        if self.finetune.privacy is None:
+            return self
+        if self.task.kind != "classification":
             raise ValueError(
                 f"finetune.privacy trains classifiers; task.kind is {self.task.kind!r}, remove it"
             )
-        if self.finetune.privacy is not None and (
-            self.processes.batches_per_step > 1 or self.processes.gradient_checkpointing
+        for section, there, why in (
+            ("model.cascade", self.model.cascade, "its first stage learns without noise"),
+            ("features.augment", self.features.augment, "an item's rows would count as one"),
         ):
+            if there:
+                raise ValueError(
+                    f"{section} reveals more than finetune.privacy counts: {why}; remove one of "
+                    "the two"
+                )
+        if self.processes.batches_per_step > 1 or self.processes.gradient_checkpointing:
             raise ValueError(
                 "finetune.privacy trains in one process without accumulation or "
                 "gradient_checkpointing; remove these from 'processes'"
@@ -356,6 +369,34 @@ class VerticalSpec(Strict):
                     f"{section} serves classification by transformers' own head only; remove it, "
                     "or the modules of 'model.modules'"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_have_other_gates(self) -> Self:
+        if self.task.kind != "regression":
+            return self
+        named = [f"promote.gates: {gate}" for gate in self.promote.gates if gate in _OF_ANSWERS]
+        for section, key in (("evaluate", "f1"), ("quantize", "agreement")):
+            value, default = getattr(self, section), type(self).model_fields[section].default
+            if getattr(value, key) != getattr(default, key):
+                named.append(f"{section}.{key}")
+        if named:
+            raise ValueError(
+                f"{named[0]} is about answers that are equal or not; a regression is judged by its "
+                "error, remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _forms_can_be_written(self) -> Self:
+        forms = [form for form in self.quantize.forms if form != "openvino"]
+        modules = () if self.task.kind == "generation" else self.model.modules_of(self.task.kind)
+        recurrent = [each.type for each in modules if each.type.startswith("bilstm")]
+        if forms and recurrent:
+            raise ValueError(
+                f"quantize.forms: {forms[0]}: torch can't write {recurrent[0]!r} of model.modules "
+                "as ONNX; leave 'openvino' only, or take another module"
+            )
         return self
 
     @model_validator(mode="after")

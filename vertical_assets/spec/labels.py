@@ -301,7 +301,7 @@ class Split(Strict):
     """Which items are held out; decided by hash, so that an item never changes its split."""
 
     validation: Fraction = 0.1
-    test: Fraction = 0.2
+    test: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # every release is judged by it
     group: str | None = Field(
         default=None,
         description="Entry of `meta` that keeps items together, beyond near duplicates.",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
@@ -17,6 +18,7 @@ from vertical_assets.evaluation.ablation import (
     applicable,
     changed,
     sample,
+    shown,
 )
 from vertical_assets.labels.splits import split_of
 from vertical_assets.spec import VerticalSpec
@@ -112,6 +114,16 @@ def test_every_switch_gives_its_variants(
     assert len({found[key]["seconds"] for key in same}) == 1
     assert all(0 <= row["test_f1_macro"] <= 1 for row in rows)
     assert {file: file.read_bytes() for file in inputs.pretrained.iterdir()} == before
+    # On the page each variant stands beside the first of its switch.
+    pq.write_table(pa.Table.from_pylist(rows, ABLATION), tmp_path / "kept.parquet")
+    gains = {
+        (row["switch"], row["variant"]): row["gain"] for row in shown(tmp_path / "kept.parquet")
+    }
+    assert gains["augmentation", "off"] == 0
+    assert gains["augmentation", "on"] == pytest.approx(
+        found["augmentation", "on"]["test_f1_macro"] - found["augmentation", "off"]["test_f1_macro"]
+    )
+    assert shown(tmp_path / "none.parquet") == []
 
 
 def test_a_bounded_ablation_learns_from_a_share_and_is_judged_on_all(
@@ -150,6 +162,32 @@ def test_layers_are_halved_where_the_vertical_keeps_all() -> None:
     fewer = SWITCHES["layers"](whole, 12)["6 layers"]
     assert fewer.model.layers == (0, 2, 4, 6, 8, 10)  # SPEC M2: from 12 to 6
     assert fewer.finetune.freeze_layers == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({"processes": {"devices": 2}}, {"augmentation", "fusion", "freezing", "layers"}),
+        (
+            {"search": {"trials": 2, "parameters": {"finetune.epochs": [1, 3]}}},
+            {"augmentation", "fusion", "freezing", "layers"},
+        ),
+        # Neither augmented rows nor modules of one's own, nor a layer too few that is frozen.
+        (
+            {"finetune": {"privacy": {"epsilon": 8}, "freeze_layers": 1}},
+            {"layers"},
+        ),
+        (
+            {"model": {"base": "e5_small", "layers": [0, 6], "distill": {}}},
+            {"augmentation", "fusion", "freezing", "layers", "vocabulary"},
+        ),
+    ],
+)
+def test_a_vertical_is_compared_whatever_else_it_asks_for(
+    changes: dict[str, Any], left: set[str]
+) -> None:
+    plain = VerticalSpec(**tiny(**{**TINY, "features": {}, **changes}))
+    assert set(applicable(plain)) == left
 
 
 def test_a_variant_is_validated_like_a_vertical() -> None:
