@@ -16,6 +16,9 @@ STUDIO_STAMP = $(STUDIO)/.installed
 STUDIO_ENV = COLLECT_ANALYTICS=0 LATEST_VERSION_CHECK=0 SENTRY_DSN= FRONTEND_SENTRY_DSN= \
   LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN=true DISABLE_SIGNUP_WITHOUT_LINK=true
 export DAGSTER_HOME ?= $(CURDIR)
+# Modules are compiled when they are first imported: most never are, and compiling all of them takes
+# longer than everything else of an installation.
+INSTALL = -m pip install --quiet --no-compile
 
 .PHONY: demo test ui status mlflow tensorboard label-studio lint format lock bench clean
 
@@ -70,7 +73,7 @@ lock: $(STAMP)  ## Write the versions that are installed now into constraints.tx
 	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^torch==([0-9.]+).*/torch==\1/' > constraints.txt
 
 bench: $(STAMP)  ## Deduplication, de-identification, the corpus stage, labels, training and INT8 beside their peers
-	$(BIN)/python -m pip install --quiet -e ".[bench]" -c constraints.txt
+	$(BIN)/python $(INSTALL) -e ".[bench]" -c constraints.txt
 	$(BIN)/python benchmarks/dedup.py --quick
 	$(BIN)/python benchmarks/deidentify.py --quick
 	$(BIN)/python benchmarks/corpus.py --quick
@@ -84,16 +87,16 @@ clean:  ## Remove what was materialized; sources, labels, keys and the environme
 # torch first, by exact version: the build for this processor, not several GB of CUDA.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=24" -c constraints.txt
-	$(BIN)/python -m pip install --quiet torch==2.13.0 -c constraints.txt
-	$(BIN)/python -m pip install --quiet -e ".[test]" -c constraints.txt
-	$(BIN)/python -m pip install --quiet --no-deps $(DICTIONARIES)
+	$(BIN)/python $(INSTALL) --upgrade "pip>=24" -c constraints.txt
+	$(BIN)/python $(INSTALL) torch==2.13.0 -c constraints.txt
+	$(BIN)/python $(INSTALL) -e ".[test]" -c constraints.txt
+	$(BIN)/python $(INSTALL) --no-deps $(DICTIONARIES)
 	touch $@
 
 # An empty database is made once, since that takes a minute: the tests begin with a copy of it.
 $(STUDIO_STAMP):
 	$(PYTHON) -m venv $(STUDIO)
-	$(STUDIO)/bin/python -m pip install --quiet $(LABEL_STUDIO)
+	$(STUDIO)/bin/python $(INSTALL) $(LABEL_STUDIO)
 	env $(STUDIO_ENV) LABEL_STUDIO_BASE_DATA_DIR=$(CURDIR)/$(STUDIO)/empty $(STUDIO)/bin/python \
 	  $(STUDIO)/lib/python3*/site-packages/label_studio/manage.py migrate --verbosity 0
 	touch $@
