@@ -28,6 +28,7 @@ from dagster._core.definitions.partitions.partitioned_schedule import (
 from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._time import get_current_datetime
+from dagster_shared.error import SerializableErrorInfo
 
 from vertical_assets.labels.batches.automation import PARTITIONED
 from vertical_assets.release.engines import cores
@@ -305,7 +306,11 @@ def failure_of(event: DagsterEvent) -> str:
     data = event.step_failure_data
     if data.user_failure_data is not None and data.user_failure_data.description:
         return data.user_failure_data.description
-    error = data.error
+    return reason_of(data.error)
+
+
+def reason_of(error: SerializableErrorInfo | None) -> str:
+    """What was wrong at first, without what followed from it."""
     while error is not None and error.cause is not None:
         error = error.cause
     return error.message.strip() if error is not None else "for an unknown reason"

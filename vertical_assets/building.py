@@ -41,6 +41,7 @@ from vertical_assets.automation import (
     failure_of,
     observations,
     partition_keys,
+    reason_of,
     unsynced,
 )
 from vertical_assets.labels.batches.automation import register
@@ -266,6 +267,7 @@ def run_once(
         made_by.setdefault(target.graph.get(key).assets_def.node_def.name, []).append(key)
     refused: set[dg.AssetKey] = set()  # by a gate: made, but nothing may follow
     began: dict[str, float] = {}
+    broken = "a run ended before its steps did"
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -312,6 +314,8 @@ def run_once(
                 for key in stopped:
                     failed[key] = why
                     outcomes[(key, partition)].state = "failed"
+            elif event.event_type is DagsterEventType.RESOURCE_INIT_FAILURE:
+                broken = f"{event.message} {reason_of(event.engine_event_data.error)}"
             if event.event_type in (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE):
                 if step in tasks:
                     progress.remove_task(tasks.pop(step))
@@ -319,6 +323,12 @@ def run_once(
                 took = time.time() - began[step]
                 shown = step.replace("__", "/") + (f" {partition}" if partition else "")
                 progress.console.print(f"{shown} {verb} in {took:.1f} s")
+    if not failed:  # a run that ended before its steps did
+        for key in keys:
+            outcome = outcomes[(key, partition)]
+            if outcome.seconds is None:
+                failed[key] = broken
+                outcome.state = "failed"
     return failed
 
 

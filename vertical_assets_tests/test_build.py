@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -214,6 +215,25 @@ def test_labels_below_the_bar_stop_the_build_before_training(
     store = project.root / "data" / "store" / "papers"
     assert not (store / "finetuned_ckpt").exists()
     assert project.current("quantized_artifact").stat().st_mtime_ns == released
+
+
+def test_a_run_that_can_not_begin_stops_the_build_with_the_reason(copy_of_built: Project) -> None:
+    changed = tiny()
+    changed["finetune"]["learning_rate"] = 0.0019
+    copy_of_built.vertical(changed)
+    environment = {"MLFLOW_TRACKING_URI": "nowhere://", "VERTICAL_STEPS": "1"}
+    result = subprocess.run(
+        [sys.executable, "-m", "vertical_assets", "build", "tiny"],
+        cwd=copy_of_built.root,
+        env=copy_of_built.environment | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 1
+    words = " ".join(result.stdout.split())
+    assert re.search(r"stopped: Initialization of resources \[.*\bmlflow\b.*\] failed", words)
+    assert "nowhere://" in words
 
 
 def test_a_source_that_gives_nothing_stops_with_its_name(project: Project) -> None:

@@ -10,6 +10,7 @@ replaced the previous version is current, and afterwards the new one is whole.
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 POINTER = "CURRENT.json"
 PARTS = "_parts.json"  # Arrow passes names with an underscore over
-KEPT_VERSIONS = 2  # the current one, and the one that a running reader may still have open
 MANIFEST, LOG, LOG_TABLE = "manifest.json", "training_log.jsonl", "training_log.csv"
 PROVENANCE = frozenset(
     {MANIFEST, LOG, LOG_TABLE}
@@ -181,19 +181,22 @@ def commit(staged: Staged, entry: UPath) -> UPath:
     final = entry / staged.version
     entry.mkdir(parents=True, exist_ok=True)
     root = staged.path.parent.parent
-    if is_local(final) and final.exists():
+    known = final.exists() if is_local(final) else _named(entry) == staged.version
+    if known:
         for name in (PARTS, *sorted(PROVENANCE)):  # the same parts, perhaps under newer keys
             if (staged.path / name).exists():
                 _replace(staged.path / name, final / name)
         _remove(staged.path)
     else:
         move_over(staged.path, final)
+    former = _named(entry)
     holder = new_staging(root)
     pointer = {"version": staged.version, "bytes": staged.bytes, "rows": staged.rows}
     (holder / POINTER).write_text(json.dumps(pointer))
     _replace(holder / POINTER, entry / POINTER)
     _remove(holder)
-    _prune(entry, current=staged.version)
+    if former != staged.version:  # which a running reader may still have open
+        _prune(entry, {staged.version, former})
     return final
 
 
@@ -218,13 +221,20 @@ def current(entry: UPath) -> UPath:
     Raises:
         FileNotFoundError: nothing was ever published under `entry`.
     """
-    try:
-        version = json.loads((entry / POINTER).read_text())["version"]
-    except FileNotFoundError:
+    version = _named(entry)
+    if version is None:
         raise FileNotFoundError(
             f"nothing is stored under {entry}: materialize {'/'.join(entry.parts[-2:])} first"
-        ) from None
+        )
     return entry / version
+
+
+def _named(entry: UPath) -> str | None:
+    """The version that the pointer names; None where nothing was ever published."""
+    try:
+        return str(json.loads((entry / POINTER).read_text())["version"])
+    except FileNotFoundError:
+        return None
 
 
 def current_versions(asset: UPath, partitions: Sequence[str]) -> dict[str, str]:
@@ -291,7 +301,12 @@ def local_directory(path: UPath) -> Path:
     partial = cache.with_name(f"{path.name}.{uuid.uuid4().hex}")
     if not cache.exists():
         path.fs.get(path.path, str(partial), recursive=True)
-        partial.rename(cache)
+        try:
+            partial.rename(cache)
+        except OSError:
+            if not cache.exists():
+                raise
+            shutil.rmtree(partial)  # another step was faster
     elif (path / MANIFEST).exists():
         partial.write_bytes((path / MANIFEST).read_bytes())
         partial.replace(cache / MANIFEST)
@@ -310,8 +325,7 @@ def _replace(source: UPath, target: UPath) -> None:
         target.write_bytes(source.read_bytes())
 
 
-def _prune(entry: UPath, current: str) -> None:
-    versions = [path for path in entry.iterdir() if path.is_dir() and path.name != current]
-    versions.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for outdated in versions[KEPT_VERSIONS - 1 :]:
-        _remove(outdated)
+def _prune(entry: UPath, kept: set[str | None]) -> None:
+    for path in entry.iterdir():
+        if path.is_dir() and path.name not in kept:
+            _remove(path)

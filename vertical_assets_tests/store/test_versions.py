@@ -1,8 +1,11 @@
 """Results appear whole or not at all, under a digest of their content."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from threading import Barrier
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -13,7 +16,6 @@ from upath import UPath
 from vertical_assets.store import Directory, Table
 from vertical_assets.store.tables import stage_table
 from vertical_assets.store.versions import (
-    KEPT_VERSIONS,
     Staged,
     commit,
     current,
@@ -82,7 +84,8 @@ def test_old_versions_go(tmp_path: Path) -> None:
     root, entry = UPath(tmp_path), UPath(tmp_path) / "v" / "a"
     for number in range(5):
         commit(stage_table(root, SCHEMA, [batch([number])]), entry)
-    assert sum(path.is_dir() for path in entry.iterdir()) == KEPT_VERSIONS
+    # The present one, and the one that a running reader may still have open.
+    assert sum(path.is_dir() for path in entry.iterdir()) == 2
     assert Table((current(entry),)).read()["id"].to_pylist() == [4]
 
 
@@ -125,6 +128,52 @@ def test_copies_of_remote_directories_of_one_name_are_kept_apart(
         (place / "file").write_text(place.parent.name)
     for place in places:
         assert (local_directory(place) / "file").read_text() == place.parent.name
+
+
+def test_the_same_content_again_leaves_the_present_files_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A reader may have them open, and each writing of an encrypted table has a key of its own."""
+    root = UPath("memory://same-again")
+    entry = root / "v" / "a"
+    commit(stage_table(root, SCHEMA, [batch([1])]), entry)
+    commit(stage_table(root, SCHEMA, [batch([2])]), entry)
+    written: list[str] = []
+    copy = type(root.fs).cp_file
+
+    def noted(fs: Any, source: str, target: str, **_: Any) -> None:
+        written.append(target)
+        copy(fs, source, target)
+
+    monkeypatch.setattr(type(root.fs), "cp_file", noted)
+    commit(stage_table(root, SCHEMA, [batch([2])]), entry)
+    assert not [path for path in written if path.endswith(".parquet")]
+    commit(stage_table(root, SCHEMA, [batch([3])]), entry)
+    assert [path for path in written if path.endswith(".parquet")]
+    kept = {Table((path,)).read()["id"].to_pylist()[0] for path in entry.iterdir() if path.is_dir()}
+    assert kept == {2, 3}
+
+
+def test_two_steps_may_fetch_the_same_model_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERTICAL_CACHE", str(tmp_path / "cache"))
+    remote = UPath("memory://twice/v/model")
+    remote.mkdir(parents=True)
+    (remote / "weights").write_text("w")
+    both = Barrier(2)
+    get = type(remote.fs).get
+
+    def slow(*given: Any, **named: Any) -> None:
+        get(*given, **named)
+        both.wait(10)
+
+    monkeypatch.setattr(type(remote.fs), "get", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(local_directory, [remote, remote])
+    assert first == second
+    assert (first / "weights").read_text() == "w"
+    assert [path.name for path in first.parent.iterdir()] == [first.name]
 
 
 def test_the_store_may_be_any_fsspec_url(tmp_path: Path) -> None:
