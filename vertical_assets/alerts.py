@@ -71,11 +71,11 @@ def alerts() -> list[dict[str, Any]]:
     that was sent later stands there twice, the second time as sent.
     """
     try:
-        lines = alerts_file().read_text("utf-8").splitlines()
+        lines = alerts_file().read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
     found = []
-    for line in lines:
+    for line in filter(None, lines):
         try:
             found.append(json.loads(line))
         except ValueError:

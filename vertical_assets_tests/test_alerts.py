@@ -144,4 +144,13 @@ def test_a_line_cut_off_by_a_crash_spoils_no_other(folder: Path) -> None:
     with (folder / "alerts.jsonl").open("a") as file:
         file.write('{"kind": "ga')
     alert("gate", "tiny", "second")
-    assert [each["message"] for each in alerts.alerts()] == ["first", "second"]
+    with (folder / "alerts.jsonl").open("ab") as file:
+        file.write('{"kind": "批'.encode()[:-1])  # within a character
+    for _ in range(2):
+        alert("gate", "tiny", "third\u2028of its key", key="3")
+    assert [each["message"] for each in alerts.alerts()] == [
+        "first",
+        "second",
+        "third\u2028of its key",
+    ]
+    assert alerts.resend() == 0

@@ -84,6 +84,23 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
         ("evaluate.xgboost.rounds", 0, ["rounds", "greater than 0"]),
         ("evaluate.robustness", {"levels": [0.2]}, ["levels lacks 0.10", "add it"]),
         ("evaluate.robustness", {"fgsm_epsilon": 0.3}, ["none of epsilons", "add it"]),
+        ("split.validation", 0, ["validation", "greater than 0"]),
+        ("agreement.overlap", 0, ["overlap", "greater than 0"]),
+        (
+            "annotation",
+            {"label_studio": {"project": "one", "adjudication": "one"}},
+            ["are both 'one'", "rename one"],
+        ),
+        (
+            "annotation",
+            {"label_studio": {"overlap": 0.05}},
+            ["overlap (0.05) is less than agreement.overlap (0.1)", "raise the first"],
+        ),
+        (
+            "annotation",
+            {"label_studio": {}, "path": "labels/*"},
+            ["annotations/label_studio-1-1.jsonl", "set 'path: annotations/*'"],
+        ),
         ("split.test", 0, ["test", "greater than 0"]),
         ("model.hidden_size", 250, ["hidden_size 250", "multiple of 64"]),
         ("evaluate.rouge_l", 0.5, ["evaluate.rouge_l means nothing", "'bert'", "remove it"]),
@@ -133,6 +150,11 @@ def test_what_has_no_classes_has_no_class_weights(kind: str) -> None:
                 finetune={"class_weights": "balanced"},
             )
         )
+
+
+@pytest.mark.parametrize("path", ["annotations", "annotations/*", "annotations/**/*"])
+def test_pulled_batches_may_be_read_in_any_way_that_finds_them(path: str) -> None:
+    VerticalSpec(**tiny(annotation={"path": path, "label_studio": {}}))
 
 
 def test_simulated_numbers_need_a_range() -> None:

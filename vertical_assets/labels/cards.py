@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from vertical_assets.labels.gold.balance import balance
@@ -186,8 +187,10 @@ def dataset_card(
         for name in next(iter(counts.values()))
     ]
     who = ", ".join(f"{count} {kind}" for kind, count in annotators.items()) or "the sources"
-    low = labeled["confidence"].to_pylist() if "confidence" in labeled.column_names else []
-    unsure = sum(value is not None and value < 1 for value in low)
+    counted = list[float | None]()
+    if "method" in labeled.column_names:  # of other methods it is a model's probability
+        counted = labeled.filter(pc.equal(labeled["method"], "majority"))["confidence"].to_pylist()
+    unsure = sum(value is not None and value < 1 for value in counted)
     body = [
         f"# {spec.name}: {spec.task.name}",
         f"{size} labelled texts of the domain *{spec.domain}* ({spec.language}).",
@@ -199,7 +202,7 @@ def dataset_card(
         "## Annotators and agreement",
         *([SIMULATED] if simulated else []),
         f"Annotators: {who}. {agreement_lines(agreement, spec)}",
-        f"{unsure} items have a label that not all of their annotators gave." if low else "",
+        f"{unsure} items have a label that not all of their annotators gave." if counted else "",
         "## Splits and balance",
         "An item's split is decided by a hash of what it belongs to (its cluster of duplicates"
         + (f", or its `{spec.split.group}`" if spec.split.group else "")

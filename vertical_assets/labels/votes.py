@@ -88,6 +88,20 @@ def latest(annotations: pa.Table) -> pa.Table:
     """One judgement per annotator and item, or question: of several, in different batches, the one
     of the latest `created_at`; of those without a time, or of the same, the last row.
     """
+    judged = judgements(annotations)
+    ordered = np.sort(judged)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return annotations
+    newest = np.full(judged.size, -1)
+    place = places(annotations)
+    np.maximum.at(newest, judged, place)
+    return annotations.filter(pa.array(newest[judged] == place))
+
+
+def judgements(annotations: pa.Table) -> np.ndarray:
+    """For each row which judgement it is: a number, below that of rows, for each annotator's on an
+    item, or on a question.
+    """
     key, keys = np.zeros(annotations.num_rows, np.int64), 1
     for name in ("item_id", "question", "annotator_id"):
         column = annotations[name].combine_chunks().dictionary_encode(null_encoding="encode")
@@ -96,20 +110,25 @@ def latest(annotations: pa.Table) -> pa.Table:
             different, key = np.unique(key, return_inverse=True)
             keys = len(different)
         key, keys = key * values + column.indices.to_numpy(), keys * values
-    ordered = np.sort(key)
-    if not (ordered[1:] == ordered[:-1]).any():
-        return annotations
+    return np.unique(key, return_inverse=True)[1]
+
+
+def places(annotations: pa.Table) -> np.ndarray:
+    """For each row its place in time; those without a time come first, rows of one time in their
+    order.
+    """
     # "yesterday" is no time, and would be later than all.
     times = annotations["created_at"]
     dated = pc.match_substring_regex(times, DATED)
     times = pc.if_else(dated, times, pa.scalar(None, pa.string()))
-    rows = pa.table({"key": key, "time": times, "row": np.arange(annotations.num_rows)})
+    rows = pa.table({"time": times, "row": np.arange(annotations.num_rows)})
     order = pc.sort_indices(
         rows,
         sort_keys=[(name, "ascending", "at_start") for name in rows.column_names],
     ).to_numpy()
-    last = np.append(key[order][1:] != key[order][:-1], True)
-    return annotations.take(np.sort(order[last]))
+    place = np.empty(order.size, np.int64)
+    place[order] = np.arange(order.size)
+    return place
 
 
 def different_rows(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -290,6 +290,16 @@ class VerticalSpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _labels_are_cross_checked(self) -> Self:
+        studio, asked = self.annotation.label_studio, self.agreement.overlap
+        if studio is not None and studio.overlap < asked:
+            raise ValueError(
+                f"annotation.label_studio.overlap ({studio.overlap:g}) is less than "
+                f"agreement.overlap ({asked:g}), which every batch has to reach; raise the first"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _keywords_are_known(self) -> Self:
         keywords = self.model.keywords
         if keywords and not (keywords.dictionaries or self.clean.dictionaries):

@@ -240,7 +240,8 @@ class Annotation(Strict):
 
     @model_validator(mode="after")
     def _pulled_batches_are_read(self) -> Self:
-        if self.label_studio is not None and not fnmatch(PULLED, self.path or ""):
+        path = (self.path or "").replace("**/", "")
+        if self.label_studio and not any(fnmatch(PULLED, each) for each in (path, f"{path}/*")):
             raise ValueError(
                 f"annotation.label_studio writes batches like {PULLED!r}, which annotation.path "
                 f"({self.path!r}) leaves out; set 'path: annotations/*'"
@@ -285,7 +286,7 @@ class Agreement(Strict):
         default=0.85, description="Least Krippendorff's alpha (D8)."
     )
     bootstrap: Positive = Field(default=500, description="Rounds for the 95 % interval.")
-    overlap: Fraction = Field(
+    overlap: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         default=0.1,
         description="Least share of a batch's items that two annotators labelled (D8: 10 % are "
         "cross-checked); with less, alpha says nothing of the batch.",
@@ -300,7 +301,7 @@ class Agreement(Strict):
 class Split(Strict):
     """Which items are held out; decided by hash, so that an item never changes its split."""
 
-    validation: Fraction = 0.1
+    validation: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1  # chooses the weights that are kept
     test: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2  # every release is judged by it
     group: str | None = Field(
         default=None,

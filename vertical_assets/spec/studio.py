@@ -26,8 +26,8 @@ class LabelStudio(Strict):
     )
     overlap: Fraction = Field(
         default=1.0,
-        description="Share of the items that need `annotators`; one person does for the others. "
-        "0.1 is the least cross-checking that D8 asks for.",
+        description="Share of the items that need `annotators`; one person does for the others. A "
+        "batch waits until `agreement.overlap` of its items have two.",
     )
     batch: Positive = Field(
         default=50,
@@ -41,5 +41,10 @@ class LabelStudio(Strict):
             raise ValueError(
                 f"'{self.project}{DECIDES}' has more than {LONGEST} characters; shorten 'project' "
                 "or set 'adjudication'"
+            )
+        if self.project and self.project == self.adjudication:
+            raise ValueError(
+                f"'project' and 'adjudication' are both {self.project!r}: what people label and "
+                "what they decide would be one; rename one of them"
             )
         return self

@@ -57,6 +57,14 @@ def test_a_card_of_simulated_labels_says_so() -> None:
     assert "text 0" not in text  # no text of the corpus
 
 
+def test_a_probability_is_not_told_as_a_share_of_the_annotators() -> None:
+    found = labeled("train", "test")
+    methods = pa.array(["dawid_skene"] * 2)
+    posterior = found.set_column(found.schema.get_field_index("method"), "method", methods)
+    text = dataset_card(VerticalSpec(**tiny()), posterior, agreement(), INPUTS, {"ann": 2})
+    assert "not all of their annotators" not in text
+
+
 def test_a_card_of_peoples_labels() -> None:
     spec = VerticalSpec(**tiny(annotation={"path": "labels/*.jsonl"}))
     data, text = card_of(spec, {"human": 2, "rule": 1})

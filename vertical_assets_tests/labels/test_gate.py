@@ -19,6 +19,12 @@ from vertical_assets_tests.labels.room import (
     verdicts_of,
 )
 
+WORD = {
+    "label": "yes",
+    "decided_by": "Ada",
+    "decided_at": "2019-01-01T06:00:00+00:00",  # before the final ones
+    "reason": "read twice",
+}
 BOTH = ("reasoning_required", "reasoning_free")
 
 
@@ -68,6 +74,13 @@ def test_pubmedqa_waits_for_decisions_and_is_learnt_from_after_them(room: Room) 
     room.drop("adjudication/decisions_open.jsonl", queue)
     assert not room.gate()["alpha"]
     assert room.rows("decisions") == []
+    # So does what somebody filled in in the queue itself, which is written anew.
+    (room.folder / "adjudication/queue.jsonl").write_text(
+        "".join(json.dumps(row | WORD) + "\n" for row in queue[:2])
+    )
+    room.gate()
+    room.gate()
+    assert {row["reason"] for row in room.rows("decisions")} == {WORD["reason"]}
     room.drop("adjudication/decisions_final.jsonl", decided(items))
     assert room.gate()["alpha"]
     (verdict,) = room.rows("batch_verdicts")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 from upath import UPath
 
 from vertical_assets.labels.adjudication.verdicts import (
@@ -80,7 +81,7 @@ def queue_of(
 
 def export_queue(queue: pa.Table, data: UPath, spec: VerticalSpec) -> UPath:
     """Writes the queue as JSON lines; filled in and saved beside it as `decisions_<name>.jsonl`
-    they are decisions.
+    they are decisions. What was filled in in the queue itself is saved so first.
 
     Args:
         queue: ADJUDICATION.
@@ -96,5 +97,25 @@ def export_queue(queue: pa.Table, data: UPath, spec: VerticalSpec) -> UPath:
     folder = data / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
+        if filled := _filled(folder / FILE, COLUMN[spec.task.kind]):
+            name = f"decisions_queue-{xxhash.xxh3_64_hexdigest(filled)}.jsonl"
+            replace(folder / name, filled)
         replace(folder / FILE, "".join(lines).encode())
     return folder / FILE
+
+
+def _filled(file: UPath, column: str) -> bytes:
+    """The lines of a queue in which somebody wrote; a line that is broken is one of them."""
+    try:
+        lines = file.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return b""
+
+    def is_filled(line: bytes) -> bool:
+        try:
+            row = json.loads(line)
+            return any(row[name] not in (None, "") for name in (column, "decided_by", "reason"))
+        except (ValueError, KeyError, TypeError):
+            return bool(line.strip())
+
+    return b"".join(line for line in lines if is_filled(line))

@@ -7,9 +7,11 @@ reaches the bar |
 | adjudicated | does not, but a person decided all of its disputed items |
 | refused | the others |
 
-A batch is judged by what its own annotators say; pre-labels of rules and models are no votes. One
-in which too few items have two annotators is judged by all that was said about its items, in
-whatever batch: a later one in which a second person checks a tenth of them stands for both. Of a
+A batch is judged by what its own annotators say; pre-labels of rules and models are no votes. What
+somebody says anew in a later batch takes the place of what he said before, if that batch counts: a
+refused one takes nothing from the others. One in which too few items have two annotators is judged
+by all that was said about its items, in whatever batch: a later one in which a second person checks
+a tenth of them stands for both. Of a
 batch that is not accepted every item is disputed on which no two annotators say the same
 and all alike; of an accepted one those for which aggregation finds no gold.
 """
@@ -17,13 +19,14 @@ and all alike; of an accepted one those for which aggregation finds no gold.
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vertical_assets.labels.aggregation import aggregate, majority
 from vertical_assets.labels.agreement import agreement_report, alpha_of, batches_of
 from vertical_assets.labels.targets import COLUMN
-from vertical_assets.labels.votes import by_people, latest
+from vertical_assets.labels.votes import by_people, judgements, latest, places
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import AGREEMENT
 from vertical_assets.store.gates import Gate
@@ -39,19 +42,34 @@ def judge(annotations: pa.Table, decided: pa.Table, spec: VerticalSpec) -> pa.Ta
 
     Args:
         annotations: ANNOTATIONS of all batches; of an annotator's statements on one item only the
-            latest counts.
+            latest in a batch that counts does.
         decided: DECISIONS that stand.
         spec: sections `agreement`, `task`, `seed`.
     """
-    people = by_people(annotations)
-    counted = latest(people)
-    every, left = counts_of(people, "batch"), counts_of(counted, "batch")
-    made = keys_of(decided)
-    rows = [
-        _verdict(batch, every.get(batch, 0) - left.get(batch, 0), counted, made, spec)
-        for batch in batches_of(annotations)
+    people, made = by_people(annotations), keys_of(decided)
+    which, place = judgements(people), places(people)
+    batch = people["batch"].combine_chunks().dictionary_encode()
+    code = batch.indices.to_numpy()
+    rows_of = {
+        name: np.flatnonzero(code == n) for n, name in enumerate(batch.dictionary.to_pylist())
+    }
+    counting = np.full(len(which), -1)  # the place of each judgement's latest statement that counts
+    found = {}
+    # From the newest on: only what came later can take the place of a statement.
+    for name in sorted(rows_of, key=lambda name: place[rows_of[name]].max(), reverse=True):
+        rows = rows_of[name]
+        newest = np.full(len(which), -1)
+        np.maximum.at(newest, which[rows], place[rows])
+        own = rows[(newest[which[rows]] == place[rows]) & (place[rows] > counting[which[rows]])]
+        found[name] = _verdict(name, people, rows, own, which, made, spec)
+        if found[name]["verdict"] in COUNTED:
+            counting[which[own]] = place[own]
+    nothing = np.zeros(0, np.int64)
+    judged = [
+        found.get(name) or _verdict(name, people, nothing, nothing, which, made, spec)
+        for name in batches_of(annotations)
     ]
-    return pa.Table.from_pylist(rows, BATCH_VERDICTS)
+    return pa.Table.from_pylist(judged, BATCH_VERDICTS)
 
 
 def counted_votes(
@@ -72,12 +90,6 @@ def batches_with(verdicts: pa.Table, wanted: Iterable[str]) -> list[str]:
     """Names of the batches with one of these verdicts."""
     chosen = verdicts.filter(pc.is_in(verdicts["verdict"], pa.array(wanted)))
     return chosen["batch"].to_pylist()
-
-
-def counts_of(table: pa.Table, column: str) -> dict[str, int]:
-    """Value of a column -> rows."""
-    counted = table.group_by(column).aggregate([([], "count_all")])
-    return dict(zip(counted[column].to_pylist(), counted["count_all"].to_pylist(), strict=True))
 
 
 def report_of(annotations: pa.Table, verdicts: pa.Table, spec: VerticalSpec) -> pa.Table:
@@ -148,22 +160,38 @@ def gate_of(report: pa.Table, verdicts: pa.Table, spec: VerticalSpec) -> Gate:
 
 def _verdict(
     batch: str,
-    replaced: int,
-    counted: pa.Table,
+    people: pa.Table,
+    rows: np.ndarray,
+    left: np.ndarray,
+    which: np.ndarray,
     made: set[tuple[str, str | None]],
     spec: VerticalSpec,
 ) -> dict[str, Any]:
-    said = in_batches(counted, [batch])
+    """Row of BATCH_VERDICTS.
+
+    Args:
+        batch: its name.
+        people: ANNOTATIONS of all batches.
+        rows: of the batch; `left` are those in whose place no later one is.
+        which: judgement of each row of `people`.
+        made: what was decided.
+        spec: sections `agreement`, `task`.
+    """
+    own = said = people.take(left)
+    replaced = len(rows) - len(left)
     items = said.group_by(ITEM).aggregate([]).num_rows
     whose, compared = "its annotators", _compared(said)
     if items and compared < spec.agreement.overlap * items:
-        about = counted.filter(pc.is_in(counted["item_id"], said["item_id"].combine_chunks()))
+        others = ~np.isin(which, which[left])
+        about = people.filter(
+            pc.and_(pa.array(others), pc.is_in(people["item_id"], said["item_id"].combine_chunks()))
+        )
+        about = pa.concat_tables([said, latest(about)])
         if (together := _compared(about)) > compared:
             said, compared, whose = about, together, "its annotators and those of other batches"
     unproven = not items or compared < spec.agreement.overlap * items
     alpha, low, high = (None, None, None) if unproven else alpha_of(said, spec)
     bar = spec.agreement.alpha
-    own = in_batches(counted, [batch])
     accepted = alpha is not None and alpha >= bar
     open_ = keys_of(disputed(own, spec) if accepted else not_alike(own, spec))
     decided = len(open_ & made)

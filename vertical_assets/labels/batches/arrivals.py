@@ -276,4 +276,6 @@ def _folder_of(spec: VerticalSpec) -> UPath:
     if not path.is_absolute() and "://" not in str(spec.annotation.path):
         path = drop_folder(spec.name) / str(spec.annotation.path)
     wild = [part for part in (path, *path.parents) if any(sign in part.name for sign in "*?[")]
-    return wild[-1].parent if wild else path.parent
+    if wild:
+        return wild[-1].parent
+    return path.parent if path.suffix else path  # a file, or a folder

@@ -103,6 +103,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
         )
         from vertical_assets.labels.tasks.exports import ExportError
         from vertical_assets.plots import intervals
+        from vertical_assets.store.contracts import ANNOTATIONS
         from vertical_assets.store.tables import previous_version, stage_table
         from vertical_assets.store.task_contracts import MONTHLY_REVIEW
 
@@ -112,7 +113,7 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition | d
         documents = dedup_corpus.read(list(dict.fromkeys([*needed_columns(spec), "text"])))
         found = review(
             month,
-            annotations.read(),
+            annotations.read() if annotations.paths else ANNOTATIONS.empty_table(),
             documents,
             duplicates.read(),
             spec,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from vertical_assets.labels.studio.sync import Desk, Pushed
 
 MINUTE = 60
+# What a project on the server is made of, beside its tasks.
+PROJECT = ["domain", "language", "task", "agreement.alpha", "annotation.label_studio"]
 DEFAULT_URL = "http://127.0.0.1:8080"  # of `make label-studio`
 
 
@@ -66,16 +68,17 @@ def label_studio_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
 
         pushed = json.loads(context.cursor or "{}")
         said: list[str] = []
-        try:
-            said.extend(in_step(spec, label_studio.client(), pushed))
-        except StudioError as error:
-            alert(
-                f"label_studio_{error.kind}",
-                spec.name,
-                f"{error}; nothing is lost, it is tried again every minute",
-                key=f"label_studio {spec.name} {error.kind} {datetime.now(UTC).date()}",
-            )
-            said.append(str(error))
+        for name, desk, table in tables_to_push(spec):
+            try:
+                said.extend(in_step(spec, label_studio.client(), pushed, name, desk, table))
+            except StudioError as error:
+                alert(
+                    f"label_studio_{error.kind}",
+                    spec.name,
+                    f"{error}; nothing is lost, it is tried again every minute",
+                    key=f"label_studio {spec.name} {error.kind} {datetime.now(UTC).date()}",
+                )
+                said.append(str(error))
         context.update_cursor(json.dumps(pushed))
         return dg.SkipReason("; ".join(said) or "nothing new")
 
@@ -99,30 +102,40 @@ def tables_to_push(spec: VerticalSpec) -> "list[tuple[str, Desk, Table | None]]"
     return found
 
 
-def in_step(spec: VerticalSpec, server: "LabelStudio", pushed: dict[str, str]) -> Iterator[str]:
-    """Pushes tables that are newer than those in `pushed`, which is updated; pulls.
+def in_step(
+    spec: VerticalSpec,
+    server: "LabelStudio",
+    pushed: dict[str, str],
+    name: str,
+    desk: "Desk",
+    table: Table | None,
+) -> Iterator[str]:
+    """Pulls from a desk; then pushes its table where that, or what the project is made of, is
+    another than in `pushed`, which is updated.
 
     Yields:
         What was done, in words.
     """
     from vertical_assets.labels.studio.sync import pull, push
 
-    for name, desk, table in tables_to_push(spec):
-        if table is not None and pushed.get(name) != table.version:
-            rows = table.read().to_pylist()
-            if rows or name in pushed:
-                done = push(server, spec, desk, rows)
-                yield (
-                    f"{done.added} tasks pushed to {desk.title!r}, {done.there} were there"
-                    f"{_unasked(done)}"
-                )
-                pushed[name] = table.version
-        if name in pushed:
-            came = pull(server, spec, desk)
-            if came.file is not None:
-                yield f"{came.annotations} annotations of {came.tasks} items in {came.file.name}"
-            if came.changed:
-                yield f"changed: {', '.join(file.name for file in came.changed)}"
+    if name in pushed:
+        came = pull(server, spec, desk)
+        if came.file is not None:
+            yield f"{came.annotations} annotations of {came.tasks} items in {came.file.name}"
+        if came.changed:
+            yield f"changed: {', '.join(file.name for file in came.changed)}"
+    if table is None:
+        return
+    state = f"{table.version} {spec.digest(PROJECT)}"
+    if pushed.get(name) != state:
+        rows = table.read().to_pylist()
+        if rows or name in pushed:
+            done = push(server, spec, desk, rows)
+            yield (
+                f"{done.added} tasks pushed to {desk.title!r}, {done.there} were there"
+                f"{_unasked(done)}"
+            )
+            pushed[name] = state
 
 
 def push_all(spec: VerticalSpec, server: "LabelStudio") -> Iterator[str]:

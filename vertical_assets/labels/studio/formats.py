@@ -73,7 +73,13 @@ def _rows(file: UPath, places: list[str], records: list[Any], spec: VerticalSpec
             row = record if isinstance(record, dict) else {"text": str(record)[:200]}
             yield Row(place, row, "broken_row", f"{place}: no record like the others of this file")
             continue
-        for row in read(record, spec, file, place):
+        try:
+            found = list(read(record, spec, file, place))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            reason = f"not as such a file is written ({type(error).__name__}: {error})"
+            yield Row(place, record, "broken_row", f"{place}: {reason}")
+            continue
+        for row in found:
             if row.rule is None and not _names_item(row.values):
                 yield row._replace(
                     rule="missing_item",

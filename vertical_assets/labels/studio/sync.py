@@ -9,6 +9,7 @@ the next one asks again for what changed since the cursor, and finds what is in 
 - The cursor is the server's clock before the pull began, and is written last.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class Desk:
         annotators: people per task, of the share `overlap` of the tasks.
         files: batches without their number, relative to the drop folder.
         least: tasks that make a batch.
+        crossed: share of them that two people must have labelled.
         decides: whether people decide on disputed items there.
     """
 
@@ -54,6 +56,7 @@ class Desk:
     overlap: float
     files: str
     least: int
+    crossed: float = 0.0
     decides: bool = False
 
 
@@ -79,7 +82,7 @@ class Pulled:
         annotations: in it.
         changed: batches from before in which something changed.
         skipped: annotations of changed tasks that say nothing: skipped, or rejected by a reviewer.
-        waiting: tasks that are labelled, but too few for a batch.
+        waiting: tasks that are labelled, but too few for a batch, or too few of them by two.
     """
 
     file: UPath | None = None
@@ -94,7 +97,14 @@ def labelling_desk(spec: VerticalSpec) -> Desk:
     """Where people label."""
     policy = _policy(spec)
     title = policy.project or spec.name
-    return Desk(title, policy.annotators, policy.overlap, "annotations/label_studio", policy.batch)
+    return Desk(
+        title,
+        policy.annotators,
+        policy.overlap,
+        "annotations/label_studio",
+        policy.batch,
+        crossed=spec.agreement.overlap,
+    )
 
 
 def adjudication_desk(spec: VerticalSpec) -> Desk:
@@ -169,7 +179,8 @@ def pull(server: LabelStudio, spec: VerticalSpec, desk: Desk, least: int | None 
         server: the server.
         spec: section `task`.
         desk: of the vertical.
-        least: tasks that make a batch; by default the desk's.
+        least: tasks that make a batch, whoever labelled them; by default the desk's, of which
+            enough are by two people.
 
     Raises:
         StudioError: nothing is lost; pull again.
@@ -190,7 +201,8 @@ def pull(server: LabelStudio, spec: VerticalSpec, desk: Desk, least: int | None 
         cursor = orjson.loads(state.read_bytes()) if state.exists() else {}
         began = server.clock()
         tasks = list(server.changed_tasks(project.number, cursor.get("since")))
-        pulled = _take(tasks, server, spec, desk, stem, desk.least if least is None else least)
+        wanted = desk if least is None else dataclasses.replace(desk, least=least, crossed=0.0)
+        pulled = _take(tasks, server, spec, wanted, stem)
         if not pulled.waiting and cursor.get("since") != began:
             replace(state, orjson.dumps({"project": desk.title, "since": began}))
     return pulled
@@ -202,7 +214,6 @@ def _take(
     spec: VerticalSpec,
     desk: Desk,
     stem: UPath,
-    least: int,
 ) -> Pulled:
     """Writes what tasks say into the files that they came with, or into a new one."""
     if not tasks:
@@ -231,7 +242,8 @@ def _take(
             replace(file, _lines(files[file]))
         else:
             file.unlink()
-    if len(fresh) < max(1, least):
+    crossed = sum(len({row.get("annotator_id") for row in rows}) > 1 for rows in fresh)
+    if len(fresh) < max(1, desk.least) or crossed < desk.crossed * len(fresh):
         return Pulled(changed=tuple(sorted(changed)), skipped=skipped, waiting=len(fresh))
     latest = max((number or 0 for number in numbers.values()), default=0)
     new = stem.with_name(f"{stem.name}-{latest + 1}.jsonl")

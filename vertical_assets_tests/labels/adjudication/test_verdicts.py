@@ -9,6 +9,7 @@ import pytest
 from vertical_assets.labels.adjudication.queue import queue_of
 from vertical_assets.labels.adjudication.verdicts import counted_votes, gate_of, judge, report_of
 from vertical_assets.labels.aggregation import aggregate
+from vertical_assets.labels.agreement import alpha_of
 from vertical_assets.labels.targets import COLUMN
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.contracts import AGREEMENT, ANNOTATIONS
@@ -180,6 +181,33 @@ def test_a_batch_of_which_all_was_said_anew_says_so() -> None:
     assert (by_batch["old"]["verdict"], by_batch["old"]["replaced"]) == ("refused", 8)
     assert "all replaced by later ones" in by_batch["old"]["reason"]
     assert by_batch["renewed"]["verdict"] == "accepted"
+
+
+def test_a_refused_batch_takes_nothing_from_those_before_it() -> None:
+    """The same people drop garbage on items that they had labelled well."""
+    good = agreed("a", 0, 20) + agreed("b", 20, 20)
+    said = annotations(good + split("garbage", 0, 20))
+    judged = judge(said, DECISIONS.empty_table(), SPEC)
+    assert verdicts_of(judged) == {"a": "accepted", "b": "accepted", "garbage": "refused"}
+    assert [row["replaced"] for row in judged.to_pylist()] == [0, 0, 0]
+    gold = aggregate(counted_votes(said, judged), SPEC)
+    assert set(gold["item_id"].to_pylist()) == {f"i{number}" for number in range(40)}
+
+
+def test_a_batch_is_judged_by_the_statements_that_gold_is_made_of() -> None:
+    """One person says anew what he had wrong: both batches count, by what is left of the first."""
+    first = agreed("first", 0, 12) + split("first", 12, 8)
+    corrected = [("second", f"i{number}", "a", "negative") for number in range(12, 20)]
+    corrected += [("second", "i0", "a", "positive")]
+    said = annotations(first + corrected)
+    assert verdicts(first) == {"first": "refused"}
+    judged = judge(said, DECISIONS.empty_table(), SPEC)
+    assert verdicts_of(judged) == {"first": "accepted", "second": "accepted"}
+    votes = counted_votes(said, judged)
+    assert alpha_of(votes, SPEC)[0] == 1.0
+    # Where the correction is worth nothing itself, the first one stays what it was.
+    useless = [("second", f"i{number}", "a", "positive") for number in range(12, 20)]
+    assert verdicts(first + useless) == {"first": "refused", "second": "refused"}
 
 
 def test_a_batch_whose_disputed_items_are_decided_opens_the_gate_below_the_bar() -> None:

@@ -156,7 +156,8 @@ def test_files_of_one_name_are_one_batch(folder: Path) -> None:
 def test_a_folder_out_of_reach_is_told_from_an_empty_one(folder: Path) -> None:
     assert arrivals(SPEC, later()).reachable
     folder.rmdir()
-    assert not arrivals(SPEC, later()).reachable
+    for path in ("annotations/*.jsonl", "annotations"):
+        assert not arrivals(VerticalSpec(**tiny(annotation={"path": path})), later()).reachable
 
 
 def test_files_are_opened_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

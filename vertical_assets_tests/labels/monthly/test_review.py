@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from vertical_assets import alerts, automation
 from vertical_assets.defs.resources import defs as resources
+from vertical_assets.labels.batches.automation import batches_of
 from vertical_assets.labels.monthly.assets import build_assets
 from vertical_assets.labels.monthly.automation import review_sensor
 from vertical_assets.labels.monthly.review import review_fingerprints
@@ -150,6 +152,23 @@ def test_answers_make_the_months_alpha_and_a_low_one_an_alert(place: Path) -> No
     assert f"alpha {expected:.4f}" in alarm["message"]
     agrees = [row["agrees"] for row in table(spec)]
     assert (agrees.count(True), agrees.count(False), agrees.count(None)) == (10, 10, 10)
+
+
+def test_before_the_first_batch_there_is_nothing_to_review(place: Path) -> None:
+    spec = VerticalSpec(**tiny(annotation={}))
+    put(spec)
+    shutil.rmtree(store_root().joinpath(spec.name, "annotations").path)
+    above = [dg.AssetSpec([spec.name, name]) for name in ("dedup_corpus", "duplicates")]
+    batches = dg.AssetSpec([spec.name, "annotations"], partitions_def=batches_of(spec))
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(
+            [*build_assets(spec, "labels"), *above, batches],
+            resources={"io_manager": StoreIOManager()},
+            instance=instance,
+            partition_key=MONTH,
+        )
+    (event,) = result.get_asset_materialization_events()
+    assert event.materialization.metadata["drawn"].value == 0
 
 
 def test_answers_that_do_not_count_are_set_aside_with_the_reason(place: Path) -> None:

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
@@ -291,6 +292,28 @@ def test_a_record_unlike_the_others_is_a_row_that_says_so(tmp_path: Path) -> Non
         ("ann.jsonl:2", "broken_row"),
         ("ann.jsonl:4", None),
     ]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"data": {"item_id": "d2"}, "annotations": [17]},
+        {"data": {"item_id": "d2"}, "annotations": [{"result": ["x"]}]},
+        {"fields": {"text": "a"}, "responses": [None]},
+        {"fields": {"text": "a"}, "responses": {"label": None}},
+        {"fields": {"text": "a"}, "responses": {"label": [{"value": "fever"}]}},
+        {"fields": {"text": "a"}, "responses": {"label": []}, "metadata": ["x"]},
+    ],
+)
+def test_a_record_that_no_such_program_writes_is_a_row_that_says_so(
+    record: dict[str, Any], tmp_path: Path
+) -> None:
+    """Whatever is in a file, it stops neither the sensor nor the other files."""
+    file = tmp_path / "ann.jsonl"
+    good = {"data": {"item_id": "d1"}, "annotations": [annotated({"result": choose("fever")})]}
+    file.write_text(f"{json.dumps(good)}\n{json.dumps(record)}\n")
+    for row in read(UPath(file), "classification"):
+        assert row.rule is not None or row.place.startswith("ann.jsonl:1")
 
 
 texts = st.text(st.sampled_from("ab 人𝒳😀\n"), min_size=1, max_size=20)

@@ -368,6 +368,10 @@ def test_the_sensor_alerts_keeps_its_cursor_and_goes_on_when_the_server_is_back(
     monkeypatch.setenv("LABEL_STUDIO_TOKEN", OWNER_TOKEN)
     assert "3 tasks pushed to 'by sensor'" in tick()
     assert tick() == "nothing new"
+    mine = spec(project="by sensor", batch=1, overlap=0.5)  # no task is another one
+    assert tick() == "0 tasks pushed to 'by sensor', 3 were there"
+    mine = spec(project="by sensor", batch=1)
+    tick()
     project = work.server.owner().project("by sensor")
     assert project is not None
     task = next(iter(work.server.owner()._tasks(project.number, [], {})))
