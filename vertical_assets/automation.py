@@ -201,6 +201,7 @@ def source_sensor(spec: VerticalSpec) -> dg.SensorDefinition:
 
 def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[dg.AssetObservation]:
     """Observations of the watched files whose content is not the one last seen."""
+    from vertical_assets.corpus.cleaning.segmentation import dictionary_fingerprint
     from vertical_assets.corpus.reading.sources import drop_folder, fingerprints
     from vertical_assets.corpus.review.verdicts import verdict_fingerprint
     from vertical_assets.evaluation.instruction.tasks import task_fingerprint
@@ -213,6 +214,10 @@ def observations(spec: VerticalSpec, instance: dg.DagsterInstance) -> Iterator[d
         for name, version in fingerprints(spec).items()
     }
     found[(dg.AssetKey([spec.name, "verdict_files"]), ALL_FILES)] = verdict_fingerprint(spec)
+    if spec.dictionaries:
+        found[(dg.AssetKey([spec.name, "dictionary_files"]), ALL_FILES)] = dictionary_fingerprint(
+            spec.dictionaries, drop_folder(spec.name)
+        )
     if spec.task.kind != "generation":
         found[(dg.AssetKey([spec.name, "decision_files"]), ALL_FILES)] = decision_fingerprint(spec)
     if spec.evaluate.instruction is not None:

@@ -68,8 +68,9 @@ def build(vertical: str, force: bool) -> None:
         console.print(f"another build of {vertical} is at work; this one waits for it")
     with locked(at_work):  # the loop waits as well
         problems = run_build(target, outcomes, force)
-    if target.spec.sensitive or tombstones.read(drop_folder(vertical) / tombstones.FILE).entries:
-        purge(store_root() / vertical)
+        gone = tombstones.read(drop_folder(vertical) / tombstones.FILE).entries
+        if target.spec.sensitive or gone:
+            purge(store_root() / vertical)
     console.print(outcome_table(target, outcomes))
     for problem in problems:
         console.print(f"[red]stopped:[/red] {escape(problem)}", highlight=False)

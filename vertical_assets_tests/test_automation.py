@@ -10,8 +10,9 @@ from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.executor.multiprocess import MultiprocessExecutor
 
 from vertical_assets import automation
-from vertical_assets.automation import by_weight, source_sensor
+from vertical_assets.automation import by_weight, observations, source_sensor
 from vertical_assets.building import Target, next_batch
+from vertical_assets.corpus.assets import build_assets
 from vertical_assets.defs.resources import defs as resources
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store.io_managers import ALL_CORES, DATA_VERSION_TAG
@@ -73,6 +74,31 @@ def test_the_sensor_watches_the_tasks_of_a_decoder(
     key = dg.AssetKey(["tiny", "instruction_files"])
     assert instance.get_latest_data_version_record(key, is_source=True) is not None
     assert tick(instance, spec) == {}
+
+
+def test_the_sensor_watches_lists_of_terms_and_names(
+    folder: Path, instance: dg.DagsterInstance
+) -> None:
+    spec = VerticalSpec(**tiny(deidentify={"names": [{"path": "names.txt"}]}))
+
+    def changed() -> set[str]:
+        found = list(observations(spec, instance))
+        for event in found:
+            instance.report_runless_asset_event(event)
+        return {event.asset_key.path[-1] for event in found}
+
+    (folder / "names.txt").write_text("白雪\n")
+    assert "dictionary_files" in changed()
+    assert changed() == set()
+    (folder / "names.txt").write_text("白雪\n张伟\n")
+    assert changed() == {"dictionary_files"}
+    clean = dg.AssetKey(["tiny", "clean_corpus"])
+    (above,) = (
+        each.asset_deps[clean]
+        for each in build_assets(spec)
+        if isinstance(each, dg.AssetsDefinition) and clean in each.keys
+    )
+    assert dg.AssetKey(["tiny", "dictionary_files"]) in above
 
 
 def test_the_sensor_is_on_by_default() -> None:

@@ -84,6 +84,24 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
         ("evaluate.xgboost.rounds", 0, ["rounds", "greater than 0"]),
         ("evaluate.robustness", {"levels": [0.2]}, ["levels lacks 0.10", "add it"]),
         ("evaluate.robustness", {"fgsm_epsilon": 0.3}, ["none of epsilons", "add it"]),
+        ("sources.0.fields", {"author": "user"}, ["no field 'author'", "go to 'meta'"]),
+        ("sources.0.format", "sql", ["format", "should match pattern"]),
+        (
+            "rules",
+            {"fields": [{"field": "stars", "number": False}]},
+            ["number", "Input should be True"],
+        ),
+        (
+            "deidentify",
+            {
+                "attributes": {
+                    "quasi_identifiers": ["age"],
+                    "epsilon": 0.5,
+                    "epsilon_per_release": 2,
+                }
+            },
+            ["epsilon_per_release (2)", "more than all there is", "lower it"],
+        ),
         ("split.validation", 0, ["validation", "greater than 0"]),
         ("agreement.overlap", 0, ["overlap", "greater than 0"]),
         (

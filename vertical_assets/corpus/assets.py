@@ -232,8 +232,15 @@ def sorting(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     return [valid_corpus]
 
 
-def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
-    """clean_corpus."""
+def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """clean_corpus and, where there are any, dictionary_files."""
+    dictionary_files = watched_files(
+        spec,
+        STAGE,
+        "dictionary_files",
+        "The lists of terms and of people's names that the corpus is cleaned by (SPEC D9, X1).",
+    )
+    watched = [dictionary_files] if spec.dictionaries else []
     key = [spec.name, "clean_corpus"]
     ins = {"valid_corpus": dg.AssetIn([spec.name, "valid_corpus"])}
     if spec.deidentify.attributes is not None:
@@ -248,6 +255,7 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             kinds={"parquet"},
         ),
         ins=ins,
+        deps=[each.key for each in watched],
         check_specs=[
             dg.AssetCheckSpec(
                 "rows_conserved",
@@ -308,23 +316,16 @@ def cleaning(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             metadata={"changes": counts_table(counts, "step", "what")},
         )
 
-    return [clean_corpus]
+    return [*watched, clean_corpus]
 
 
 def deduplicating(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
     """dedup_corpus, duplicates."""
     key = [spec.name, "dedup_corpus"]
-    conflict_check = (
-        [
-            dg.AssetCheckSpec(
-                "label_conflicts",
-                asset=key,
-                description=f"Warns of texts that were collected with two values of "
-                f"{spec.dedup.label!r}.",
-            )
-        ]
-        if spec.dedup.label
-        else []
+    conflict_check = dg.AssetCheckSpec(
+        "label_conflicts",
+        asset=key,
+        description=f"Warns of texts that were collected with two values of {spec.dedup.label!r}.",
     )
 
     @dg.multi_asset(
@@ -357,7 +358,7 @@ def deduplicating(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 asset=key,
                 description="Warns where most of the corpus are duplicates.",
             ),
-            *conflict_check,
+            *([conflict_check] if spec.dedup.label else []),
         ],
         name=f"{spec.name}__dedup_corpus",
         ins={"clean_corpus": dg.AssetIn([spec.name, "clean_corpus"])},

@@ -65,12 +65,10 @@ def items_of(spec: VerticalSpec, documents: pa.Table, duplicates: pa.Table) -> I
     """
     names = (duplicates[column].to_pylist() for column in ("dropped_id", "kept_id"))
     tombstones = read_tombstones(drop_folder(spec.name) / TOMBSTONES)
-    return Items(
-        frozenset(documents["doc_id"].to_pylist()),
-        texts_of(documents, spec),
-        dict(zip(*names, strict=True)),
-        frozenset(entry.doc_id for entry in tombstones.entries),
-    )
+    known = frozenset(documents["doc_id"].to_pylist())
+    # An id that is a place may be another document's by now.
+    gone = frozenset(entry.doc_id for entry in tombstones.entries) - known
+    return Items(known, texts_of(documents, spec), dict(zip(*names, strict=True)), gone)
 
 
 def names_item(values: Mapping[str, Any]) -> bool:

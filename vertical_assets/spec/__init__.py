@@ -17,6 +17,7 @@ from vertical_assets.spec.corpus import (
     Clean,
     Dedup,
     Deidentify,
+    Dictionary,
     Rules,
     Source,
     SpotCheck,
@@ -24,6 +25,14 @@ from vertical_assets.spec.corpus import (
 from vertical_assets.spec.evaluation import Evaluate
 from vertical_assets.spec.features import THESAURI, Features
 from vertical_assets.spec.generation import Generate, Instruct, Lora, Pairs
+from vertical_assets.spec.kinds import (
+    FOR_DECODERS,
+    FOR_ENCODERS,
+    OF_ANSWERS,
+    SURVIVES_TRANSLATION,
+    UNSURE,
+    WEIGHED,
+)
 from vertical_assets.spec.labels import (
     Agreement,
     Annotation,
@@ -75,51 +84,6 @@ __all__ = [
     "VerticalSpec",
     "WarmStart",
 ]
-
-
-# Kinds of tasks whose gold labels speak of the text as a whole.
-SURVIVES_TRANSLATION = ("classification", "multi_label", "regression")
-# Kinds of tasks whose labels can be weighted by their frequency.
-WEIGHED = ("classification", "multi_label")
-
-# Kinds of tasks on which a model can't say beforehand how sure it will be.
-UNSURE: dict[TaskKind, str] = {
-    "regression": "a regression has no confidence",
-    "question_answering": "a model is sure of an answer, and documents without labels have no "
-    "questions yet",
-}
-# Gates that a task of numbers does not have.
-_OF_ANSWERS = ("argmax_agreement", "f1_excellent")
-# Of sections with defaults: what only one of the architectures knows.
-_FOR_DECODERS = ("instruct", "generate", "evaluate.rouge_l")
-_FOR_ENCODERS = (
-    "pretrain.layer_decay",
-    "pretrain.l1",
-    "pretrain.dropout",
-    "pretrain.packing",
-    "finetune.layer_decay",
-    "finetune.l1",
-    "finetune.dropout",
-    "features",
-    "processes",
-    "search",
-    "agreement",
-    "evaluate.f1",
-    "evaluate.xgboost",
-    "evaluate.slices",
-    "evaluate.errors",
-    "evaluate.robustness",
-    "quantize",
-    "promote",
-    "pretrain.mask",
-    "pretrain.freeze_layers",
-    "pretrain.head_factor",
-    "finetune.freeze_layers",
-    "finetune.head_factor",
-    "finetune.class_weights",
-    "finetune.per_group",
-    "finetune.warm_start",
-)
 
 
 class VerticalSpec(Strict):
@@ -242,13 +206,10 @@ class VerticalSpec(Strict):
                 f"generate.max_new_tokens ({self.generate.max_new_tokens}) leaves no room for a "
                 f"prompt in model.max_tokens ({self.model.max_tokens}); lower the first"
             )
-        for field in _FOR_ENCODERS if generation else _FOR_DECODERS:
-            section, _, key = field.partition(".")
-            value = getattr(self, section)
-            default = type(self).model_fields[section].default
-            if (getattr(value, key) != getattr(default, key)) if key else (value != default):
+        for key in FOR_ENCODERS if generation else FOR_DECODERS:
+            if self.says(key):
                 raise ValueError(
-                    f"{field} means nothing to model.architecture {self.model.architecture!r}; "
+                    f"{key} means nothing to model.architecture {self.model.architecture!r}; "
                     "remove it"
                 )
         if generation and (len(self.task.question_types) > 0) != (
@@ -385,11 +346,8 @@ class VerticalSpec(Strict):
     def _numbers_have_other_gates(self) -> Self:
         if self.task.kind != "regression":
             return self
-        named = [f"promote.gates: {gate}" for gate in self.promote.gates if gate in _OF_ANSWERS]
-        for section, key in (("evaluate", "f1"), ("quantize", "agreement")):
-            value, default = getattr(self, section), type(self).model_fields[section].default
-            if getattr(value, key) != getattr(default, key):
-                named.append(f"{section}.{key}")
+        named = [f"promote.gates: {gate}" for gate in self.promote.gates if gate in OF_ANSWERS]
+        named += [key for key in ("evaluate.f1", "quantize.agreement") if self.says(key)]
         if named:
             raise ValueError(
                 f"{named[0]} is about answers that are equal or not; a regression is judged by its "
@@ -418,6 +376,12 @@ class VerticalSpec(Strict):
             )
         return self
 
+    def says(self, key: str) -> bool:
+        """Whether a section with defaults, or `section.key` of one, says something else."""
+        section, _, name = key.partition(".")
+        value, default = getattr(self, section), type(self).model_fields[section].default
+        return bool(getattr(value, name) != getattr(default, name) if name else value != default)
+
     @property
     def spaced(self) -> bool:
         """Whether the language has spaces between words."""
@@ -432,6 +396,13 @@ class VerticalSpec(Strict):
     def labels(self) -> tuple[str, ...]:
         """Class names or span types in the order of their ids; none for regression."""
         return self.task.answers
+
+    @property
+    def dictionaries(self) -> tuple[Dictionary, ...]:
+        """Files of terms and names that the corpus is cleaned by, or that the model attends to."""
+        keywords = self.model.keywords
+        own = keywords.dictionaries if keywords else ()
+        return (*self.clean.dictionaries, *self.deidentify.names, *own)
 
     @property
     def source_names(self) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from vertical_assets.spec.section import Fraction, Name, Positive, Strict
 
-FORMATS = r"jsonl|csv|tsv|parquet|lines|text|html|pdf|docx|sql"
+FORMATS = r"jsonl|csv|tsv|parquet|lines|text|html|pdf|docx"
+FIELDS = ("id", "title", "text", "language", "author_id", "published_at", "pages")
 
 
 class Source(Strict):
@@ -64,6 +65,16 @@ class Source(Strict):
                 f"source {self.name!r}: 'database' and 'query' belong together; "
                 "'query' is the SELECT whose rows are the documents"
             )
+        if self.database and (self.format or self.encoding):
+            raise ValueError(
+                f"source {self.name!r}: 'format' and 'encoding' are of files; remove them beside "
+                "'database'"
+            )
+        if stray := sorted(self.fields.keys() - FIELDS):
+            raise ValueError(
+                f"source {self.name!r}: documents have no field {stray[0]!r}; the keys of 'fields' "
+                f"are of {', '.join(FIELDS)}, and other fields of a source go to 'meta' as they are"
+            )
         return self
 
 
@@ -79,7 +90,7 @@ class FieldRule(Strict):
     date: str | None = Field(
         default=None, description="A strptime format such as %Y-%m-%d, or `iso` for ISO 8601."
     )
-    number: bool | None = Field(default=None, description="`true`: a number is wanted.")
+    number: Literal[True] | None = Field(default=None, description="`true`: a number is wanted.")
     allowed: tuple[str, ...] | None = None
     min: float | datetime.date | None = Field(
         default=None, description="Least number or earliest date."
@@ -217,6 +228,11 @@ class Attributes(Strict):
                 f"attributes.hierarchies of {stray}: list them under 'quasi_identifiers' too"
                 if stray
                 else "attributes.quasi_identifiers is empty; name at least one entry of 'meta'"
+            )
+        if self.epsilon_per_release > self.epsilon:
+            raise ValueError(
+                f"attributes.epsilon_per_release ({self.epsilon_per_release:g}) is more than all "
+                f"there is, epsilon ({self.epsilon:g}); lower it"
             )
         if both := sorted(set(self.quasi_identifiers) & set(self.sensitive)):
             raise ValueError(f"{both} are both quasi-identifiers and sensitive; keep them in one")

@@ -152,7 +152,8 @@ def reading(*directories: UPath) -> Iterator[None]:
         names = ", ".join(map(str, encrypted))
         raise DecryptionError(
             f"{names}: the encrypted data or their {SIDECAR} were changed or lost since they were "
-            f"written ({str(error).strip()}); restore them from a backup, or materialize again"
+            f"written ({str(error).strip()}); restore them from a backup, or remove "
+            "the asset's folder and materialize again"
         ) from error
 
 

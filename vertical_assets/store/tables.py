@@ -18,7 +18,8 @@ import xxhash
 from upath import UPath
 
 from vertical_assets.store.content import ContentDigest
-from vertical_assets.store.encryption import is_encrypted, writer_properties
+from vertical_assets.store.encryption import DecryptionError, is_encrypted, writer_properties
+from vertical_assets.store.keys import EncryptionKeyError
 from vertical_assets.store.versions import (
     PARTS,
     Part,
@@ -156,12 +157,19 @@ class TableWriter:
         self.schema, self.parts, self.made, self.sensitive = schema, list[Part](), 0, sensitive
         self.previous = previous
         self._staging, self._preview = new_staging(root), list[dict[str, Any]]()
-        self._encryption, self._known = None, dict[str, Part]()
+        self._encryption, self._known, self._anew = None, dict[str, Part](), False
         older = previous.paths[0] if previous else None
         if older is not None and is_encrypted(older) != sensitive:
             older = None  # a part can't be taken over from plain to encrypted, or back
         if sensitive:
-            self._encryption = writer_properties(self._staging, like=older)
+            try:
+                self._encryption = writer_properties(self._staging, like=older)
+            except (DecryptionError, EncryptionKeyError):
+                if older is None:
+                    raise
+                # What can't be read any more is made anew, all of it.
+                older, self.previous, self._anew = None, None, True
+                self._encryption = writer_properties(self._staging)
         if older is not None:
             self._known = {part.key: part for part in Table((older,)).parts()}
 
@@ -222,7 +230,13 @@ class TableWriter:
             self._preview = first.slice(0, PREVIEW_ROWS).to_pylist()
         size = sum(part.bytes for part in self.parts)
         return Staged(
-            self._staging, digest.hexdigest(), size, self.rows, self.schema, tuple(self._preview)
+            self._staging,
+            digest.hexdigest(),
+            size,
+            self.rows,
+            self.schema,
+            tuple(self._preview),
+            self._anew,
         )
 
     def _next(self) -> UPath:

@@ -80,10 +80,6 @@ class Tombstones:
                 )
         return pa.array(gone)
 
-    def forgotten_ids(self, ids: pa.Array) -> pa.BooleanArray:
-        """Which ids belong to forgotten documents: of tables that only refer to documents."""
-        return pc.is_in(ids, pa.array([entry.doc_id for entry in self.entries], ids.type))
-
     @cached_property
     def _wanted(self) -> dict[str, tuple[pa.Array, pa.Array, frozenset[str]]]:
         """By source: ids, lengths of texts, and digests of texts."""

@@ -48,9 +48,10 @@ class Staged:
     path: UPath
     version: str
     bytes: int
-    rows: int | None = None  # the last three are a table's
+    rows: int | None = None  # this and what follows is a table's
     schema: "pa.Schema | None" = None
     preview: tuple[dict[str, Any], ...] = ()
+    anew: bool = False  # what was there before can't be read any more
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,9 @@ def commit(staged: Staged, entry: UPath) -> UPath:
     entry.mkdir(parents=True, exist_ok=True)
     root = staged.path.parent.parent
     known = final.exists() if is_local(final) else _named(entry) == staged.version
+    if known and staged.anew:
+        withdraw(root, final)
+        known = False
     if known:
         for name in (PARTS, *sorted(PROVENANCE)):  # the same parts, perhaps under newer keys
             if (staged.path / name).exists():
@@ -273,9 +277,11 @@ def purge(folder: UPath) -> int:
     """
     gone = 0
     for pointer in folder.glob("**/" + POINTER):
+        # Listed first: what is published meanwhile is not in the list.
+        there = [path for path in pointer.parent.iterdir() if path.is_dir()]
         keep = current(pointer.parent).name
-        for version in pointer.parent.iterdir():
-            if version.is_dir() and version.name != keep and not (version / POINTER).exists():
+        for version in there:
+            if version.name != keep and not (version / POINTER).exists():
                 _remove(version)
                 gone += 1
     return gone

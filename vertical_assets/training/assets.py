@@ -57,6 +57,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         f"{objective}-language-model training on the corpus without the {unread} (SPEC T5). A "
         "Hugging Face directory.",
         ins={"dedup_corpus": dg.AssetIn(key["dedup_corpus"])},
+        deps=[[spec.name, "dictionary_files"]] if spec.model.keywords else [],
         check_specs=[
             dg.AssetCheckSpec(
                 "held_out_loss_falls",

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
+from vertical_assets.store import Table
 from vertical_assets.store.atomic import locked
 from vertical_assets.store.encryption import (
     SIDECAR,
@@ -31,6 +32,8 @@ from vertical_assets.store.keys import (
     key_id,
     load_keys,
 )
+from vertical_assets.store.tables import TableWriter, previous_version, stage_table
+from vertical_assets.store.versions import commit, current
 
 SCHEMA = pa.schema(
     [
@@ -205,6 +208,31 @@ def test_a_changed_key_file_of_a_table_is_noticed(tmp_path: Path, damage: str) -
         sidecar.unlink()
     with pytest.raises((EncryptionKeyError, DecryptionError), match=r"changed|damaged"):
         read(directory)
+
+
+@pytest.mark.parametrize("lost", ["sidecar", "key"])
+def test_a_table_that_can_not_be_read_any_more_is_made_anew(
+    keys: Path, tmp_path: Path, lost: str
+) -> None:
+    create_key()
+    root, entry = UPath(tmp_path / "store"), UPath(tmp_path / "store") / "v" / "a"
+    schema = pa.schema([pa.field("text", pa.string())])
+    rows = pa.table({"text": ["a", "b"]}, schema=schema).to_batches()
+    commit(stage_table(root, schema, rows, True), entry)
+    if lost == "key":
+        keys.unlink()
+        create_key()
+    else:
+        Path((current(entry) / "_key.json").path).write_text("{}")
+    with pytest.raises((DecryptionError, EncryptionKeyError)):
+        Table((current(entry),)).read()
+    writer = TableWriter(root, schema, previous_version(entry), True)
+    assert not writer.reuse("")
+    with writer.part("") as part:
+        for batch in rows:
+            part.append(batch)
+    commit(writer.close(), entry)
+    assert Table((current(entry),)).read()["text"].to_pylist() == ["a", "b"]
 
 
 def test_a_plain_part_slipped_into_an_encrypted_table_is_refused(tmp_path: Path) -> None:

@@ -60,13 +60,6 @@ def test_both_kinds_in_one_source(path: UPath) -> None:
     assert read(path).forgotten(batch.slice(1)).to_pylist() == [True, False]
 
 
-def test_tables_that_only_refer_to_documents_are_asked_by_id(path: UPath) -> None:
-    add(path, "d1", "forum", text="a")
-    add(path, "d2", "clinic")
-    ids = pa.array(["d0", "d1", "d2", None])
-    assert read(path).forgotten_ids(ids).to_pylist() == [False, True, True, False]
-
-
 def test_without_a_file_nothing_is_forgotten(path: UPath) -> None:
     stones = read(path)
     assert stones == Tombstones()
@@ -104,7 +97,7 @@ def test_each_of_two_documents_with_one_text_has_its_tombstone(path: UPath) -> N
     """What was said about the second is found by its id only."""
     assert add(path, "d1", "forum", text="a")
     assert add(path, "d2", "forum", text="a")
-    assert read(path).forgotten_ids(pa.array(["d1", "d2"])).to_pylist() == [True, True]
+    assert [entry.doc_id for entry in read(path).entries] == ["d1", "d2"]
 
 
 def test_the_file_says_when_and_why_and_not_what(path: UPath) -> None:

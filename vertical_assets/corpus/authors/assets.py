@@ -85,14 +85,18 @@ def build_assets(spec: VerticalSpec, stage: str) -> list[dg.AssetsDefinition]:
         from vertical_assets.corpus.authors.privacy_budget import BudgetExhaustedError, Ledger
         from vertical_assets.corpus.authors.private_release import release_counts, release_mean
         from vertical_assets.corpus.reading.sources import drop_folder
+        from vertical_assets.store.atomic import is_local
         from vertical_assets.store.contracts import PRIVATE_RELEASE
         from vertical_assets.store.tables import stage_table
 
-        ledger = Ledger(
-            Path(str(drop_folder(spec.name) / "privacy_ledger.jsonl")),
-            attributes.epsilon,
-            attributes.delta,
-        )
+        file = drop_folder(spec.name) / "privacy_ledger.jsonl"
+        if not is_local(file):
+            raise dg.Failure(
+                f"{file} holds what was spent of the privacy budget, under a lock that only a "
+                "file system has; let VERTICAL_DATA be a folder",
+                allow_retries=False,
+            )
+        ledger = Ledger(Path(file.path), attributes.epsilon, attributes.delta)
         documents = clean_corpus.read(["doc_id", "author_id", "source", "text"])
         documents = documents.append_column(
             "characters", pc.utf8_length(documents["text"]).cast(pa.float64())

@@ -5,7 +5,8 @@ data are looked for again after numbers were rewritten, since a number in words 
 """
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -21,7 +22,7 @@ from vertical_assets.corpus.cleaning.segmentation import (
     read_dictionary,
     segment_batch,
 )
-from vertical_assets.corpus.personal.deidentify import deidentify_batch, find_again, find_personal
+from vertical_assets.corpus.personal.deidentify import deidentify_batch, find_again
 from vertical_assets.corpus.personal.personal_data import PersonalData
 from vertical_assets.corpus.personal.pseudonyms import Pseudonyms, secret_key
 from vertical_assets.spec import Deidentify, VerticalSpec
@@ -58,7 +59,7 @@ class Cleaning:
             self.personal = personal_data(spec.deidentify, folder)
             secret = secret_key() if spec.deidentify.action == "pseudonym" else None
         self.pseudonyms = Pseudonyms(secret)
-        names = self.personal.names if self.personal else ()
+        names = self.personal.names.names if self.personal and self.personal.names else ()
         self.identity = xxhash.xxh3_128_hexdigest(
             repr(
                 (spec.clean, spec.deidentify, sorted(self.terms), names, self.pseudonyms.of("", ""))
@@ -85,10 +86,13 @@ class Cleaning:
         return result, counts
 
     def left(self, batch: pa.RecordBatch) -> Counter[str]:
-        """What a second pass over texts and titles finds: type of personal data, or NUMBERS, ->
-        count; nothing, it should be.
+        """What a second pass over texts, titles and `meta` finds: type of personal data, or
+        NUMBERS, -> count; nothing, it should be.
         """
         counts = Counter[str]()
+        values = [entry.value for entry in _entries(batch["meta"])]
+        if self.personal is not None and values:
+            counts.update(find_again(pa.array(values, pa.string()), self.personal))
         # Where the first pass rewrote no number, the second finds none.
         rewritten = batch.filter(pc.match_substring(batch["changes"], '"step":"numbers"'))
         for name in ("text", "title"):
@@ -141,27 +145,23 @@ class Cleaning:
         """Personal data in the entries of `meta`; a number that is one becomes its pseudonym."""
         if self.personal is None:
             return metas
+        if not (entries := list(_entries(metas))):
+            return metas
+        values = pa.array([entry.value for entry in entries], pa.string())
+        result = deidentify_batch(values, self.personal, self.pseudonyms)
+        if not result.counts:
+            return metas
         written = metas.to_pylist()
-        for row in find_personal(metas, self.personal):
-            entries = orjson.loads(written[row])
-            names = [name for name, value in entries.items() if not isinstance(value, bool | None)]
-            values = [
-                entries[name]
-                if isinstance(entries[name], str)
-                else orjson.dumps(entries[name]).decode()
-                for name in names
-            ]
-            result = deidentify_batch(pa.array(values, pa.string()), self.personal, self.pseudonyms)
-            for name, value, found in zip(
-                names, result.texts.to_pylist(), result.changes.to_pylist(), strict=True
-            ):
-                if found:
-                    entries[name] = value
-                    changes[row] += [
-                        {"field": name, "step": "deidentify", "what": each.pop("type"), **each}
-                        for each in found
-                    ]
-            written[row] = orjson.dumps(entries, option=orjson.OPT_SORT_KEYS).decode()
+        for entry, value, found in zip(
+            entries, result.texts.to_pylist(), result.changes.to_pylist(), strict=True
+        ):
+            if found:
+                entry.holder[entry.key] = value
+                changes[entry.row] += [
+                    {"field": entry.name, "step": "deidentify", "what": each.pop("type"), **each}
+                    for each in found
+                ]
+                written[entry.row] = orjson.dumps(entry.whole, option=orjson.OPT_SORT_KEYS).decode()
         return pa.array(written, metas.type)
 
     def _authors(self, authors: pa.Array) -> pa.Array:
@@ -171,3 +171,35 @@ class Cleaning:
         coded = authors.dictionary_encode()
         stand_ins = [self.pseudonyms.of("AUTHOR", each) for each in coded.dictionary.to_pylist()]
         return pa.array(stand_ins, pa.string()).take(coded.indices)
+
+
+class _Entry(NamedTuple):
+    """A text or number somewhere in a row's `meta`: the row, the whole of it, the mapping or list
+    that holds the value, under which key; its name and the value as text.
+    """
+
+    row: int
+    whole: Any
+    holder: Any
+    key: Any
+    name: str
+    value: str
+
+
+def _entries(metas: pa.Array) -> Iterator[_Entry]:
+    """What is written in `meta`, value by value: in JSON a character may stand for another."""
+    for row, text in enumerate(metas.to_pylist()):
+        if text is not None and text != "{}":
+            whole = orjson.loads(text)
+            yield from _values(row, whole, whole, "")
+
+
+def _values(row: int, whole: Any, holder: Any, above: str) -> Iterator[_Entry]:
+    entries = holder.items() if isinstance(holder, dict) else enumerate(holder)
+    for key, value in entries:
+        name = f"{above}.{key}" if above else str(key)
+        if isinstance(value, dict | list):
+            yield from _values(row, whole, value, name)
+        elif not isinstance(value, bool | None):
+            said = value if isinstance(value, str) else orjson.dumps(value).decode()
+            yield _Entry(row, whole, holder, key, name, said)

@@ -5,6 +5,7 @@ jieba's model (dictionary, word graph, hidden Markov model) where it is Chinese,
 numbers and signs elsewhere. The words joined are the text.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 from upath import UPath
 
 from vertical_assets.corpus.cleaning.cleaning import clean_batch
@@ -154,6 +156,22 @@ def read_dictionary(dictionary: Dictionary, data: UPath) -> dict[str, int | None
             )
         terms[term] = int(frequency) if frequency else None
     return terms
+
+
+def dictionary_fingerprint(dictionaries: Iterable[Dictionary], data: UPath) -> str:
+    """Digest of the files' bytes; a file that can't be read counts as empty.
+
+    Args:
+        dictionaries: where they are.
+        data: see `read_dictionary`.
+    """
+    digest = xxhash.xxh3_128()
+    for each in dictionaries:
+        content = b""
+        with contextlib.suppress(OSError, SourceError):
+            content = dictionary_file(each, data)[0].read_bytes()
+        digest.update(f"{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def dictionary_file(dictionary: Dictionary, data: UPath) -> tuple[UPath, str]:

@@ -161,23 +161,48 @@ class PersonalData:
 
 
 class ListedNames:
-    """Finds names of a list wherever they stand, in one pass for any number of names."""
+    """Finds names of a list wherever they stand, in one pass for any number of names.
+
+    A name in Latin script is a whole word. One of several words is found in any letter case; one of
+    a single word, which may be a word of the language too, as it is listed and in capitals.
+    """
 
     entity = "NAME"
 
     def __init__(self, names: Sequence[str]) -> None:
         from ahocorasick_rs import AhoCorasick, MatchKind
 
-        folded = sorted(set(fold(pa.array(names)).to_pylist()))
-        self._automaton = AhoCorasick(folded, matchkind=MatchKind.LeftmostLongest)
+        self.names = tuple(sorted(set(fold(pa.array(names)).to_pylist())))
+        listed: dict[str, set[str]] = {}
+        for name in self.names:
+            listed.setdefault(_lower(name), set()).update((name, name.upper()))
+        self._written = list(listed.values())
+        # Overlapping, since the longest may be no whole word.
+        self._automaton = AhoCorasick(list(listed), matchkind=MatchKind.Standard)
 
     def spans(self, text: str) -> list[Span]:
-        """Where they stand; a name in Latin script is a whole word."""
-        return [
+        """Where they stand: leftmost, of those the longest, not overlapping."""
+        found = [
             (start, end)
-            for _, start, end in self._automaton.find_matches_as_indexes(text)
+            for number, start, end in self._automaton.find_matches_as_indexes(
+                _lower(text), overlapping=True
+            )
             if _whole(text, start, end)
+            and (" " in text[start:end] or text[start:end] in self._written[number])
         ]
+        spans: list[Span] = []
+        for start, end in sorted(found, key=lambda span: (span[0], -span[1])):
+            if not spans or start >= spans[-1][1]:
+                spans.append((start, end))
+        return spans
+
+
+def _lower(text: str) -> str:
+    """In small letters, character by character, so that places stay."""
+    lower = text.lower()
+    if len(lower) == len(text):
+        return lower
+    return "".join(each.lower() if len(each.lower()) == 1 else each for each in text)
 
 
 def _matching(texts: pa.Array, expression: str) -> NDArray[np.int64]:

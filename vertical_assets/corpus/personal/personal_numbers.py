@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from vertical_assets.corpus.personal.recognizer import Recognizer, Span, valid, value_span
 
-_IS = r" {0,2}(?:[:=#]|是|为|is)? {0,2}"
+_IS = r" {0,2}(?:[:=#]|-{1,2}|是|为|is)? {0,2}"
 _NO = r"(?:号码|编号|号|码)?(?: ?(?:number|no\.?|id))?"
 # Numbers followed by these count something; number normalisation makes 138亿 look like a phone.
 _UNITS = (

@@ -91,8 +91,19 @@ def file_parts(source: Source, data: UPath, known: Path | None = None) -> list[S
             or time changed are hashed; rebuilt where it is missing or damaged.
 
     Raises:
-        SourceError: no files, or none of a known format.
+        SourceError: no files, or none of a known format, or they can't be reached.
     """
+    try:
+        return _file_parts(source, data, known)
+    except SourceError:
+        raise
+    except Exception as error:  # every file system has its own
+        raise SourceError(
+            f"source {source.name!r} can't be reached: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _file_parts(source: Source, data: UPath, known: Path | None) -> list[SourcePart]:
     files = named_files(source, data)
     formats = {name: format_of(source, name) for name in files}
     if not any(formats.values()):

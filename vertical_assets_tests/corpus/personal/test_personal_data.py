@@ -115,6 +115,23 @@ def test_listed_names_are_found_wherever_they_stand() -> None:
     assert [value for _, value in found(text, data)] == ["白雪", "张伟", "Ada Lovelace"]
 
 
+def test_a_listed_name_is_found_though_a_longer_one_begins_there() -> None:
+    data = PersonalData(names=["Wang", "Wang Li"])
+    assert [v for _, v in found("I met Wang Lin and Wang Li", data)] == ["Wang", "Wang Li"]
+
+
+def test_listed_names_in_other_letter_case() -> None:
+    """A single word may be a word of the language too."""
+    data = PersonalData(names=["John Smith", "May"])
+    text = "JOHN SMITH, john smith and MAY may come in May"
+    assert [v for _, v in found(text, data)] == ["JOHN SMITH", "john smith", "MAY", "May"]
+
+
+@pytest.mark.parametrize("text", ["电话——13812345678", "手机—13812345678", "电话-13812345678"])
+def test_a_dash_may_stand_between_label_and_number(text: str) -> None:
+    assert [value for _, value in found(text)] == ["13812345678"]
+
+
 def test_the_yaml_section_knows_every_type() -> None:
     assert list(get_args(PersonalType)) == list(TYPES)
 

@@ -238,6 +238,21 @@ def test_rows_of_a_single_file_come_as_it_has_them(tmp_path: Path) -> None:
     assert (broken.place, broken.rule) == ("a.jsonl:2", "broken_row")
 
 
+def test_a_source_out_of_reach_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("VERTICAL_DATA", "VERTICAL_WORK"):
+        monkeypatch.setenv(name, str(tmp_path))
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "first.jsonl").write_text("{}\n")
+    spec = VerticalSpec(**tiny())
+    away = source("http://127.0.0.1:1/a.jsonl").model_copy(update={"name": "second"})
+    found = fingerprints(spec.model_copy(update={"sources": (spec.sources[0], away)}))
+    assert (found["first"] == "missing", found["second"] == "missing") == (False, True)
+    with pytest.raises(SourceError, match="source 'second' can't be reached"):
+        list(read_source(away, UPath(tmp_path), "zh"))
+
+
 def test_fingerprints_of_a_vertical_tell_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
