@@ -16,7 +16,7 @@ from vertical_assets.store.io_managers import (
     watched_files,
 )
 
-VERSION = "3"
+VERSION = "4"
 SHOWN = 40  # rows of a table on a page
 
 
