@@ -125,7 +125,8 @@ def _found(spec: VerticalSpec, texts: list[str], out: Path) -> Base:
         facts = {"base": str(path)}
     if not (path / "config.json").exists():
         raise BaseModelError(f"{path} is no Hugging Face model directory: it has no config.json")
-    _check_build(path, model.max_tokens)
+    if model.architecture == "bert":
+        _check_build(path, model.max_tokens)
     return Base(path, facts, (size_of(path, "as found"),))
 
 
