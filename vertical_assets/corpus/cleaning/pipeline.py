@@ -90,8 +90,8 @@ class Cleaning:
         NUMBERS, -> count; nothing, it should be.
         """
         counts = Counter[str]()
-        values = [entry.value for entry in _entries(batch["meta"])]
-        if self.personal is not None and values:
+        values = [entry.value for entry in _entries(batch["meta"])] if self.personal else []
+        if self.personal and values:
             counts.update(find_again(pa.array(values, pa.string()), self.personal))
         # Where the first pass rewrote no number, the second finds none.
         rewritten = batch.filter(pc.match_substring(batch["changes"], '"step":"numbers"'))

@@ -159,7 +159,8 @@ def read_dictionary(dictionary: Dictionary, data: UPath) -> dict[str, int | None
 
 
 def dictionary_fingerprint(dictionaries: Iterable[Dictionary], data: UPath) -> str:
-    """Digest of the files' bytes; a file that can't be read counts as empty.
+    """Digest of the files' bytes; a file that can't be read counts as empty, and is named when what
+    reads it is made anew.
 
     Args:
         dictionaries: where they are.
@@ -168,7 +169,7 @@ def dictionary_fingerprint(dictionaries: Iterable[Dictionary], data: UPath) -> s
     digest = xxhash.xxh3_128()
     for each in dictionaries:
         content = b""
-        with contextlib.suppress(OSError, SourceError):
+        with contextlib.suppress(Exception):  # every file system has its own
             content = dictionary_file(each, data)[0].read_bytes()
         digest.update(f"{len(content)}\0".encode() + content)
     return digest.hexdigest()

@@ -11,9 +11,9 @@ A batch is judged by what its own annotators say; pre-labels of rules and models
 somebody says anew in a later batch takes the place of what he said before, if that batch counts: a
 refused one takes nothing from the others. One in which too few items have two annotators is judged
 by all that was said about its items, in whatever batch: a later one in which a second person checks
-a tenth of them stands for both. Of a
-batch that is not accepted every item is disputed on which no two annotators say the same
-and all alike; of an accepted one those for which aggregation finds no gold.
+a tenth of them stands for both. Of a batch that is not accepted every item is disputed on which no
+two annotators say the same and all alike; of an accepted one those for which aggregation finds no
+gold.
 """
 
 from collections.abc import Iterable

@@ -17,7 +17,7 @@ from vertical_assets.store.gates import Gate
 
 Outcome = Literal["champion", "challenger", "pending", "refused"]
 CHAMPION, CHALLENGER, PENDING, REFUSED = "champion", "challenger", "pending", "refused"
-SIGNIFICANT = 0.05
+SIGNIFICANT = 0.05  # largest p by which a model is worse, however little a gain has to prove
 BETTER, WORSE, APPROVAL, WITHDRAWN = "better", "not_worse", "approval", "not_withdrawn"
 
 

@@ -256,6 +256,29 @@ def test_skipped_and_withdrawn_annotations_are_counted_and_leave_the_batch(work:
     assert sorted(r["annotator_id"] for r in work.rows(UPath(batch))) == list(PEOPLE[1:])
 
 
+def test_a_batch_waits_until_enough_of_it_is_cross_checked(work: Work) -> None:
+    """The server is content with one person's word on half of the tasks, agreement is not."""
+    half = spec_of(
+        annotation={"label_studio": {"project": "half", "overlap": 0.5, "batch": 2}},
+        agreement={"overlap": 0.5},
+    )
+    owner, desk = work.server.owner(), labelling_desk(half)
+    pushed = push(owner, half, desk, tasks_of(work.texts.slice(0, 4)).to_pylist())
+    tasks = [task["id"] for task in owner._tasks(pushed.project, [], {"include": "id"})]
+
+    def say(person: str) -> None:
+        for task in tasks:
+            path = f"/api/tasks/{task}/annotations/"
+            work.people[person]._json("POST", path, json={"result": choice("positive")})
+
+    say(PEOPLE[0])
+    alone = pull(owner, half, desk)
+    assert (alone.file, alone.waiting) == (None, 2)
+    say(PEOPLE[1])
+    both = pull(owner, half, desk)
+    assert (both.tasks, both.annotations, both.waiting) == (4, 8, 0)
+
+
 def test_questions_that_nobody_asked_are_not_pushed(work: Work) -> None:
     """The server refuses all tasks of a request where one lacks what the interface shows."""
     asks = spec_of("question_answering", annotation={"label_studio": {"project": "questions"}})

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,12 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
+from vertical_assets.release import channels
 from vertical_assets.release.files import DESCRIPTION, OPENVINO, OPENVINO_WEIGHTS, checksums
-from vertical_assets.release.promotion.gates import Stored
+from vertical_assets.release.promotion.approvals import Approval, Approvals
+from vertical_assets.release.promotion.frozen import TRAINED_ON, as_bytes, trained_on
+from vertical_assets.release.promotion.gates import Stored, recorded_verdicts
+from vertical_assets.release.promotion.promote import Promoted, promote
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import Table
 from vertical_assets.store.versions import MANIFEST
@@ -100,3 +104,33 @@ def inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         for name in ("VERTICAL_STORE", "VERTICAL_DATA", "MLFLOW_TRACKING_URI"):
             patch.delenv(name, raising=False)
         yield
+
+
+def promoted(
+    judged: Judged,
+    stored: Stored | None = None,
+    said: Sequence[Approval] = (),
+    more: Sequence[tuple[str, str, str]] = (),
+) -> Promoted:
+    records = recorded_verdicts(more)
+    approvals = Approvals(tuple(said))
+    given = stored or judged.stored
+    return promote(judged.root, given, judged.baselines, records, approvals, judged.spec)
+
+
+def now(judged: Judged) -> channels.Channels:
+    return channels.read_channels(channels.releases_folder(judged.root, "tiny"))
+
+
+def put_champion(judged: Judged, artifact: Path, seen: pa.Table | None = None) -> str:
+    """Another artifact as the champion; `seen` is the labelled set that it was trained on."""
+    rows = judged.stored.labeled if seen is None else seen
+    files: dict[str, str | bytes] = {"README.md": "", TRAINED_ON: as_bytes(trained_on(rows))}
+    digest = channels.store_release(judged.root, "tiny", artifact, files)
+    folder = channels.releases_folder(judged.root, "tiny")
+    channels.set_channel(folder, "champion", digest, "put there by a test")
+    return digest
+
+
+def failed(result: Promoted) -> set[str]:
+    return {each.gate.gate for each in result.decision.failed}

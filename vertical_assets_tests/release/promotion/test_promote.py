@@ -1,7 +1,6 @@
 """What is released, and what is not: the built model against champions and in bad condition."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,52 +14,28 @@ from huggingface_hub import ModelCard, ModelCardData
 from vertical_assets.evaluation import metrics
 from vertical_assets.labels.splits import TEST
 from vertical_assets.release import channels
-from vertical_assets.release.files import DESCRIPTION, LICENCES
-from vertical_assets.release.promotion.approvals import Approval, Approvals
+from vertical_assets.release.files import DESCRIPTION
 from vertical_assets.release.promotion.comparison import answers_table
 from vertical_assets.release.promotion.frozen import (
-    TRAINED_ON,
-    as_bytes,
     frozen_digest,
     frozen_test,
     read_trained_on,
     trained_on,
 )
-from vertical_assets.release.promotion.gates import Stored, recorded_verdicts
-from vertical_assets.release.promotion.promote import DECIDED, Promoted, promote
+from vertical_assets.release.promotion.gates import Stored
+from vertical_assets.release.promotion.promote import DECIDED
 from vertical_assets.spec import VerticalSpec
 from vertical_assets_tests.conftest import tiny
-from vertical_assets_tests.release.promotion.conftest import Judged, altered, ruined, short_sighted
-
-
-def promoted(
-    judged: Judged,
-    stored: Stored | None = None,
-    said: Sequence[Approval] = (),
-    more: Sequence[tuple[str, str, str]] = (),
-) -> Promoted:
-    records = recorded_verdicts(more)
-    approvals = Approvals(tuple(said))
-    given = stored or judged.stored
-    return promote(judged.root, given, judged.baselines, records, approvals, judged.spec)
-
-
-def now(judged: Judged) -> channels.Channels:
-    return channels.read_channels(channels.releases_folder(judged.root, "tiny"))
-
-
-def put_champion(judged: Judged, artifact: Path, seen: pa.Table | None = None) -> str:
-    """Another artifact as the champion; `seen` is the labelled set that it was trained on."""
-    rows = judged.stored.labeled if seen is None else seen
-    files: dict[str, str | bytes] = {"README.md": "", TRAINED_ON: as_bytes(trained_on(rows))}
-    digest = channels.store_release(judged.root, "tiny", artifact, files)
-    folder = channels.releases_folder(judged.root, "tiny")
-    channels.set_channel(folder, "champion", digest, "put there by a test")
-    return digest
-
-
-def failed(result: Promoted) -> set[str]:
-    return {each.gate.gate for each in result.decision.failed}
+from vertical_assets_tests.release.promotion.conftest import (
+    Judged,
+    altered,
+    failed,
+    now,
+    promoted,
+    put_champion,
+    ruined,
+    short_sighted,
+)
 
 
 def test_the_first_release_answers_and_says_what_it_was_made_from(judged: Judged) -> None:
@@ -387,70 +362,6 @@ def test_what_was_rolled_back_from_stays_out(judged: Judged, tmp_path: Path) -> 
     result = promoted(judged)
     assert failed(result) == {"not_withdrawn"}
     assert now(judged).champion == old
-
-
-def by_people(judged: Judged) -> Judged:
-    promote = {**tiny()["promote"], "approval": "required"}
-    return replace(judged, spec=VerticalSpec(**tiny(promote=promote)))
-
-
-def unlicensed(artifact: Path) -> None:
-    """The same model, yet another artifact."""
-    (artifact / LICENCES).write_text("[]")
-
-
-def word(release: str, approved: bool) -> Approval:
-    return Approval(release, approved, "Ada", "read the card", "2024-05-01T10:00:00+00:00")
-
-
-def test_a_release_waits_until_it_is_approved(judged: Judged) -> None:
-    waiting, digest = by_people(judged), judged.stored.artifact.name
-    assert promoted(waiting).decision.outcome == "pending"
-    assert (now(judged).champion, now(judged).pending) == (None, digest)
-    folder = channels.releases_folder(judged.root, "tiny")
-    assert (folder / digest / "README.md").exists()  # what it is approved by
-    promoted(waiting, said=[word("0" * 32, True)])  # another digest: nothing happens
-    assert (now(judged).champion, now(judged).pending) == (None, digest)
-    result = promoted(waiting, said=[word(digest, True)])
-    assert result.decision.outcome == "champion"
-    assert (now(judged).champion, now(judged).pending) == (digest, None)
-    # Its files were written before, and stay true.
-    card = (folder / digest / "README.md").read_text()
-    assert "waits for" not in card
-    assert "`vertical-assets releases tiny` lists it" in card
-    assert json.loads((folder / digest / "release.json").read_text())["test_set"]["verdict"] == (
-        "champion"
-    )
-    assert (
-        "approved by Ada at 2024-05-01T10:00:00+00:00: read the card"
-        in (now(judged).history[-1]["reason"])
-    )
-
-
-def test_a_refused_challenger_answers_no_longer_though_another_is_judged(
-    judged: Judged, tmp_path: Path
-) -> None:
-    waiting = by_people(judged)
-    put_champion(judged, altered(judged.stored.artifact, tmp_path / "old", short_sighted))
-    folder = channels.releases_folder(judged.root, "tiny")
-    digest = judged.stored.artifact.name
-    other = altered(judged.stored.artifact, tmp_path / "other", unlicensed)
-    challenger = channels.store_release(judged.root, "tiny", other, {})
-    channels.set_channel(folder, "challenger", challenger, "sound")
-    result = promoted(waiting, said=[word(challenger, False)])
-    assert (now(judged).challenger, now(judged).role(challenger)) == (None, "refused")
-    assert (result.decision.release, result.decision.outcome) == (digest, "pending")
-
-
-def test_a_refusal_is_recorded_and_may_be_taken_back(judged: Judged) -> None:
-    waiting, digest = by_people(judged), judged.stored.artifact.name
-    promoted(waiting)
-    assert promoted(waiting, said=[word(digest, False)]).decision.outcome == "refused"
-    assert (now(judged).pending, now(judged).role(digest)) == (None, "refused")
-    assert "refused by Ada" in now(judged).history[-1]["reason"]
-    said = [word(digest, False), word(digest, True)]
-    assert promoted(waiting, said=said).decision.outcome == "champion"
-    assert now(judged).role(digest) == "champion"
 
 
 def test_labels_below_the_bar_are_released_where_people_decided_the_disputed_ones(
