@@ -123,7 +123,7 @@ def store_release(
         data = content.encode() if isinstance(content, str) else content
         (whole / name).write_bytes(data)
     with atomic.locked(folder):
-        if _is_whole(final):
+        if final.exists() if atomic.is_local(final) else _is_whole(final):
             whole.fs.rm(whole.path, recursive=True)
         else:
             move_over(whole, final)
@@ -160,7 +160,10 @@ def set_channel(
     with atomic.locked(folder):
         before = read_channels(folder)
         if not _is_whole(folder / release):
-            raise ReleaseError(f"there is no release {release} under {folder}")
+            raise ReleaseError(
+                f"there is no release {release} under {folder}, or not all of it: remove what is "
+                "left and materialize release again"
+            )
         if seen is not None and seen.champion != before.champion:
             raise ReleaseError(
                 f"{before.champion} became the champion while {release} was compared with "

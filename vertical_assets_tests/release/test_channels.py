@@ -150,6 +150,10 @@ def test_a_damaged_release_answers_no_request(
     channels.store_release(folder.parent.parent, "tiny", artifacts[0], {})
     with pytest.raises(channels.ReleaseError, match=f"model.bin .*or remove .*{first}"):
         channels.set_channel(folder, "champion", first, "better again")
+    (folder / first / channels.ARTIFACT / "manifest.json").unlink()
+    channels.store_release(folder.parent.parent, "tiny", artifacts[0], {})
+    with pytest.raises(channels.ReleaseError, match="or not all of it: remove what is left"):
+        channels.set_channel(folder, "champion", first, "better again")
     assert channels.read_channels(folder).champion == second
 
 
