@@ -328,18 +328,11 @@ class VerticalSpec(Strict):
                 f"finetune.class_weights is for {' and '.join(WEIGHED)}, the task is {kind}; "
                 "remove finetune.class_weights"
             )
-        if self.model.is_plain(kind):
-            return self
-        for section, there in (
-            ("finetune.privacy", self.finetune.privacy is not None),
-            ("search", self.search is not None),
-            ("processes.devices or num_nodes", self.processes.count > 1),
-        ):
-            if there:
-                raise ValueError(
-                    f"{section} serves classification by transformers' own head only; remove it, "
-                    "or the modules of 'model.modules'"
-                )
+        if self.finetune.privacy is not None and not self.model.is_plain(kind):
+            raise ValueError(
+                "finetune.privacy serves classification by transformers' own head only, of whose "
+                "layers it knows each item's gradient; remove it, or the modules of 'model.modules'"
+            )
         return self
 
     @model_validator(mode="after")

@@ -26,7 +26,6 @@ FOR_ENCODERS = (
     "finetune.l1",
     "finetune.dropout",
     "features",
-    "processes",
     "search",
     "agreement",
     "evaluate.f1",

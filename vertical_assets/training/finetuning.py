@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from vertical_assets.batching import in_order
 from vertical_assets.inference.answers import answers_of
+from vertical_assets.inference.chain import Chain
 from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.training import classification
@@ -68,6 +70,7 @@ class TaskModule(TrainingModule):
         self.smoothing, self.held, self.gold = settings.label_smoothing, held, gold
         self.register_buffer("weights", settings.weights, persistent=False)
         self.found: dict[int, np.ndarray] = {}
+        self.chain: Chain | None = None
 
     def forward(self, batch: Mapping[str, Any]) -> VerticalOutput:
         """Output of a batch by the names of VerticalModel's arguments."""
@@ -82,6 +85,7 @@ class TaskModule(TrainingModule):
         loss = self.model.head.loss(logits, batch, LossSettings())
         self.log("val_loss", loss, batch_size=len(batch["rows"]))
         self.found |= unpadded(logits, batch)
+        self.chain = self.model.chain  # here, where divided weights are whole
 
     def on_validation_epoch_end(self) -> None:
         config, windows = self.model.config, self.held.inputs.windows
@@ -93,7 +97,7 @@ class TaskModule(TrainingModule):
             logits,
             windows,
             len(self.gold),
-            self.model.chain,
+            self.chain,
         )
         self.log_dict(scores(config.kind, self.gold, answers, config.labels or []))
 
@@ -122,6 +126,7 @@ def finetune(
     watch: Watch | None = None,
     sources: Mapping[str, VectorSource] | None = None,
     whole: Sequence[Any] | None = None,
+    more: Sequence[Callback] = (),
 ) -> Finetuned:
     """Trains the modules that the YAML names and the encoder under them; keeps the weights of the
     best validation score of the task's kind (`scores.MONITOR`).
@@ -139,6 +144,7 @@ def finetune(
         sources: feature -> its vectors, for the modules that read one.
         whole: targets of the whole training split, where `train_set` is a part of it; for the
             class weights.
+        more: further callbacks.
 
     Raises:
         ModuleError: a module's options are wrong, or a feature that it reads is not given.
@@ -149,7 +155,7 @@ def finetune(
     kind, settings, labels = spec.task.kind, spec.finetune, spec.labels
     if spec.model.is_plain(kind):
         return classification.finetune(
-            base, train_set, validation_set, spec, work, watch, whole=whole
+            base, train_set, validation_set, spec, work, watch, more, whole
         )
     check_splits(train_set, validation_set)
     tokenizer = AutoTokenizer.from_pretrained(base)
@@ -201,7 +207,14 @@ def finetune(
     validation = [held.batch(rows) for rows in in_order(held.inputs.windows.lengths, budget)]
     with first_token_only(model):
         log = train(
-            module, steps, learned.batch, validation, work, watch or Watch(), spec.processes
+            module,
+            steps,
+            learned.batch,
+            validation,
+            work,
+            watch or Watch(),
+            spec.processes,
+            more,
         )
     shares = fusion_weights(model, held.inputs, budget)
     return Finetuned(

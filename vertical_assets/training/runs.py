@@ -2,6 +2,7 @@
 can call them (see `loop.processes`).
 """
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from vertical_assets.store import Table
 
 if TYPE_CHECKING:
     from vertical_assets.training.classification import Finetuned
+    from vertical_assets.training.generation.instruction import Instructed
     from vertical_assets.training.loop.logs import Watch
     from vertical_assets.training.pretraining import Pretrained
 
@@ -46,7 +48,10 @@ def pretrain_run(
     spec: VerticalSpec, work: Path, base: str, dedup_corpus: str, board: str
 ) -> "Pretrained":
     """Pretraining on the corpus at a location, from the base model in a folder."""
-    from vertical_assets.training.pretraining import pretrain
+    if spec.model.architecture == "gpt":
+        from vertical_assets.training.generation.causal import pretrain_decoder as pretrain
+    else:
+        from vertical_assets.training.pretraining import pretrain
 
     texts = corpus_texts(table_at(dedup_corpus), spec)
     return pretrain(Path(base), texts, spec, work, watch_of(board))
@@ -58,14 +63,17 @@ def finetune_run(
     base: str,
     labeled_set: str,
     augmented_set: str,
+    features: str,
     parent: str,
     board: str,
 ) -> "Finetuned":
     """Fine-tuning on the labelled set at a location, and on the augmented one if there is one, from
     the adapted model in a folder, or from the checkpoint in the folder `parent` (see `warm_start`).
+    `features` is JSON: of those that the modules read, name -> folder.
     """
     from vertical_assets.features.augmentation import with_augmented
-    from vertical_assets.training.classification import finetune
+    from vertical_assets.training.answering import open_features
+    from vertical_assets.training.finetuning import finetune
     from vertical_assets.training.warm_start import start_of
 
     labeled = table_at(labeled_set).read()
@@ -73,10 +81,28 @@ def finetune_run(
         labeled = with_augmented(labeled, table_at(augmented_set).read())
     last = Path(parent) if parent else None
     start = start_of(Path(base), items_of(labeled, TRAIN), spec, last)
-    held = items_of(labeled, VALIDATION)
     return finetune(
-        start.base, start.items, held, start.spec, work, watch_of(board), whole=start.whole
+        start.base,
+        start.items,
+        items_of(labeled, VALIDATION),
+        start.spec,
+        work,
+        watch_of(board),
+        open_features({name: Path(folder) for name, folder in json.loads(features).items()}),
+        start.whole,
     )
+
+
+def tune_run(
+    spec: VerticalSpec, work: Path, base: str, labeled_set: str, board: str
+) -> "Instructed":
+    """Instruction tuning on the pairs at a location, from the decoder in a folder."""
+    from vertical_assets.labels.generation.pairs import pairs_of
+    from vertical_assets.training.generation.instruction import tune
+
+    pairs = table_at(labeled_set).read(["prompt", "text", "split"])
+    train_set, held = (pairs_of(pairs, split) for split in (TRAIN, VALIDATION))
+    return tune(Path(base), train_set, held, spec, work, watch_of(board))
 
 
 def watch_of(board: str) -> "Watch":

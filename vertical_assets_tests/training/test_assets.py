@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from vertical_assets.defs.resources import mlflow
+from vertical_assets.features.assets import build_assets as build_features
 from vertical_assets.inference.cascade import first_stage
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.store import store_root
@@ -33,7 +34,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def materialize(spec: VerticalSpec, *names: str, **options: Any) -> dg.ExecuteInProcessResult:
     publish_reviews(spec, 160)
-    made = [asset for asset in build_assets(spec) if asset.key.path[-1] in names]
+    every = [*build_features(spec), *build_assets(spec)]
+    made = [asset for asset in every if asset.key.path[-1] in names]
     above = [dg.AssetSpec(["tiny", name]) for name in ("dedup_corpus", "labeled_set")]
     resources = {"io_manager": StoreIOManager(), "mlflow": mlflow}
     with dg.DagsterInstance.ephemeral() as instance:
@@ -77,6 +79,26 @@ def test_checkpoints_of_a_vertical(place: Path) -> None:
     parameters = next(r.data.params for r in runs if r.info.run_name == "tiny/finetuned_ckpt")
     assert parameters["finetune.epochs"] == "2"
     assert "threshold" in parameters["model.cascade"]  # modules and fusion too
+
+
+def test_two_processes_train_the_modules_of_an_asset(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPEC T2: torchrun is started by the asset, whatever the modules read."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    fused = {"modules": [{"type": "sequence"}, {"type": "tfidf"}], "fusion": "weighted_sum"}
+    spec = VerticalSpec(
+        **tiny(
+            model={**MODEL, **fused},
+            features={"tfidf": {}},
+            finetune={**tiny()["finetune"], "epochs": 2},
+            processes={"devices": 2, "strategy": "fsdp"},
+        )
+    )
+    result = materialize(spec, "pretrained_ckpt", "tfidf", "finetuned_ckpt", raise_on_error=False)
+    # A single process would have been refused (`trainer_arguments`).
+    (made,) = result.asset_materializations_for_node("tiny__finetuned_ckpt")
+    assert 0 < float(str(made.metadata["fusion_weight_tfidf"].value)) < 1
 
 
 def test_what_can_t_be_trained_is_not_tried_again(place: Path) -> None:

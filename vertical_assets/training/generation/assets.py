@@ -27,7 +27,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         STAGE,
         "finetuned_ckpt",
         version=VERSION,
-        reads=["finetune", "instruct", "model.max_tokens", "seed"],
+        reads=["finetune", "instruct", "model.max_tokens", "processes", "seed"],
         kinds={"pytorch", "lightning", "huggingface"},
     )
 
@@ -77,6 +77,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         )
         from vertical_assets.training.loop.logs import loss_curves
         from vertical_assets.training.loop.loop import clear
+        from vertical_assets.training.runs import location, together
         from vertical_assets.training.tracking import log_curve, tracked
 
         labeled = labeled_set.read(["prompt", "text", "split"])
@@ -86,6 +87,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         }
         work = work_folder(spec, "finetuned_ckpt", finetuned["code_version"], inputs)
         work.mkdir(parents=True, exist_ok=True)
+        watch = watching(context, spec, "finetuned_ckpt")
         sections = ["finetune", "instruct"]
         with (
             tracked(
@@ -96,13 +98,21 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             locked(UPath(work)),
         ):
             try:
+                together(
+                    "tune_run",
+                    spec,
+                    work,
+                    base=str(pretrained_ckpt.path),
+                    labeled_set=location(labeled_set),
+                    board=str(watch.board),
+                )
                 result = tune(
                     pretrained_ckpt.path,
                     pairs_of(labeled, TRAIN),
                     pairs_of(labeled, VALIDATION),
                     spec,
                     work,
-                    watching(context, spec, "finetuned_ckpt"),
+                    watch,
                 )
             except InstructionError as error:
                 raise dg.Failure(str(error), allow_retries=False) from error

@@ -190,7 +190,7 @@ def pretrain_decoder(
     Args:
         base: Hugging Face directory.
         texts: the corpus; the share `pretrain.held_out`, every n-th text, only measures the loss.
-        spec: sections `pretrain`, `model`, `seed`.
+        spec: sections `pretrain`, `model`, `processes`, `seed`.
         work: folder of this run; a checkpoint found there is resumed.
         watch: who is told while it runs.
     """
@@ -205,11 +205,17 @@ def pretrain_decoder(
         for chosen in (texts[::every], [t for n, t in enumerate(texts) if n % every])
     )
     plan = plan_of(settings, len(texts), model.config.num_hidden_layers, spec.seed, validations=3)
-    steps = Steps(trained.lengths, settings.batch_tokens, spec.seed, settings.epochs)
+    steps = Steps(
+        trained.lengths,
+        settings.batch_tokens,
+        spec.seed,
+        settings.epochs,
+        per_step=spec.processes.batches_per_step,
+    )
     module = CausalModule(model, plan, len(steps))
     validation = held.batches(settings.batch_tokens)
     before = mean_loss(module, validation)
-    log = train(module, steps, trained.batch, validation, work, watch or Watch())
+    log = train(module, steps, trained.batch, validation, work, watch or Watch(), spec.processes)
     after = mean_loss(module, validation)
     tokens = sum(trained.sequences.lengths)
     return Pretrained(

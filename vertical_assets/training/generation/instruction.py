@@ -149,7 +149,7 @@ def tune(
         base: Hugging Face directory of the pretrained decoder.
         train_set: what is learnt from.
         validation_set: decides which weights are kept and when to stop (M13).
-        spec: sections `finetune`, `instruct`, `model`, `seed`.
+        spec: sections `finetune`, `instruct`, `model`, `processes`, `seed`.
         work: folder of this run; a checkpoint found there is resumed.
         watch: who is told while it runs.
 
@@ -173,7 +173,13 @@ def tune(
     rows = Packed(written.sequences, width, tokenizer.pad_token_id)
     model = with_lora(AutoModelForCausalLM.from_pretrained(base), spec.instruct, spec.seed)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    steps = Steps(rows.lengths, settings.batch_tokens, spec.seed, settings.epochs)
+    steps = Steps(
+        rows.lengths,
+        settings.batch_tokens,
+        spec.seed,
+        settings.epochs,
+        per_step=spec.processes.batches_per_step,
+    )
     plan = plan_of(
         settings,
         len(written.rows),
@@ -187,7 +193,7 @@ def tune(
         settings.batch_tokens
     )
     before = mean_loss(module, validation)
-    log = train(module, steps, rows.batch, validation, work, watch or Watch())
+    log = train(module, steps, rows.batch, validation, work, watch or Watch(), spec.processes)
     after = mean_loss(module, validation)
     merged = cast("Any", model).merge_and_unload() if spec.instruct.lora else model
     return Instructed(

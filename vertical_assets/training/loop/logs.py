@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch.distributed.tensor import DTensor
 
 from vertical_assets.training.loop.batches import Steps
 
@@ -148,9 +149,12 @@ class Board(Callback):
                 self.writer.add_scalar(name, value, trainer.global_step)
             for name, parameter in pl_module.named_parameters():
                 if parameter.ndim >= 2 and parameter.requires_grad:
-                    values = parameter.detach().flatten()
+                    # Of weights that are divided among processes, this one's part stands for all.
+                    own = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+                    values = own.detach().flatten()
                     every = -(-values.numel() // VALUES_OF_HISTOGRAM)
-                    chosen = values[::every].float().cpu().numpy()
+                    # A copy: what NumPy has seen can't be divided again.
+                    chosen = values[::every].to("cpu", torch.float32, copy=True).numpy()
                     self.writer.add_histogram(name, chosen, trainer.global_step)
             self.writer.flush()
 

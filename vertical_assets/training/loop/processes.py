@@ -116,16 +116,24 @@ def strategy(processes: Processes) -> Strategy:
 
 def shard(module: pl.LightningModule) -> None:
     """Divides a module's weights among the processes where the strategy is fsdp (FSDP2): each
-    encoder layer by itself, so that one at a time is whole, and the rest together.
+    layer of the transformer by itself, so that one at a time is whole, and the rest together.
     """
     if not isinstance(module.trainer.strategy, ModelParallelStrategy):
         return
     mesh = module.device_mesh["data_parallel"]
-    for layer in module.model.base_model.encoder.layer:
+    for layer in layers_of(module.model):
         fully_shard(layer, mesh=mesh)
     fully_shard(module, mesh=mesh)
     for step in ("training_step", "validation_step"):  # called instead of forward
         register_fsdp_forward_method(module, step)
+
+
+def layers_of(model: torch.nn.Module) -> torch.nn.ModuleList:
+    """The layers of an encoder or a decoder, whatever it is wrapped in: the longest list of a
+    model.
+    """
+    lists = (part for part in model.modules() if isinstance(part, torch.nn.ModuleList))
+    return max(lists, key=len)
 
 
 def launch(function: str, spec: VerticalSpec, arguments: Mapping[str, str], work: Path) -> None:

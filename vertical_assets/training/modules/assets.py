@@ -1,5 +1,6 @@
 """The vertical's model as an asset: modules on the adapted encoder, trained on the labelled set."""
 
+import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,6 +186,7 @@ def finetuned_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
                 base=str(pretrained_ckpt.path),
                 labeled_set=location(labeled_set),
                 augmented_set=location(augmented_set) if augmented_set is not None else "",
+                features=json.dumps({name: str(path) for name, path in directories.items()}),
                 parent=str(parent or ""),
                 board=str(watch.board),
             )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import dagster as dg
 
 from vertical_assets.spec import VerticalSpec
+from vertical_assets.spec.modules import FEATURES
+from vertical_assets.spec.training import ON_TOP_SECTIONS
 from vertical_assets.store import Directory, Table, store_root
 from vertical_assets.store.io_managers import ALL_CORES, check, markdown_table, picture, stored
 
@@ -122,19 +124,23 @@ def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 
 def hyperparameters_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
     """The optional asset of the section `search`."""
+    features = [m.type for m in spec.model.modules_of(spec.task.kind) if m.type in FEATURES]
 
     @dg.asset(
         **spec.asset(
             STAGE,
             "hyperparameters",
             version=VERSION,
-            reads=["search", "finetune", "model.max_tokens", "task", "seed"],
+            reads=["search", "finetune", "model.max_tokens", *ON_TOP_SECTIONS, "task", "seed"],
             kinds={"parquet", "optuna"},
         ),
-        ins={name: dg.AssetIn([spec.name, name]) for name in ("pretrained_ckpt", "labeled_set")},
+        ins={
+            **{name: dg.AssetIn([spec.name, name]) for name in ("pretrained_ckpt", "labeled_set")},
+            **{name: dg.AssetIn([spec.name, name], dagster_type=Directory) for name in features},
+        },
         pool=ALL_CORES,
     )
-    def hyperparameters(pretrained_ckpt: Directory, labeled_set: Table):
+    def hyperparameters(pretrained_ckpt: Directory, labeled_set: Table, **vectors: Directory):
         """Trials of fine-tuning with other hyper-parameters, on a sample of the training split;
         judged by the validation split. It proposes lines of YAML and changes nothing.
         """
@@ -146,13 +152,17 @@ def hyperparameters_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
         from vertical_assets.plots import curves
         from vertical_assets.store.contracts import TRIALS
         from vertical_assets.store.tables import stage_table
+        from vertical_assets.training.answering import open_features
         from vertical_assets.training.loop.loop import UntrainableError
         from vertical_assets.training.planning.search import best, search, yaml_of
 
+        sources = open_features({name: each.path for name, each in vectors.items()})
         labeled = labeled_set.read()
         train_set, validation_set = items_of(labeled, TRAIN), items_of(labeled, VALIDATION)
         with tempfile.TemporaryDirectory() as folder, for_good(UntrainableError):
-            trials = search(pretrained_ckpt.path, train_set, validation_set, spec, Path(folder))
+            trials = search(
+                pretrained_ckpt.path, train_set, validation_set, spec, Path(folder), sources
+            )
         rows = [
             {
                 "trial": trial.number,

@@ -5,6 +5,7 @@ validation are pruned (Akiba et al. 2019).
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from pydantic import ValidationError
 
 from vertical_assets.labels.splits import Items
 from vertical_assets.spec import Finetune, Processes, Range, Search, VerticalSpec
-from vertical_assets.training.classification import finetune
+from vertical_assets.training.finetuning import finetune
 from vertical_assets.training.loop.loop import clear
+from vertical_assets.training.modules.data import VectorSource
 
 STARTUP_TRIALS = 5  # drawn at random before the sampler and the pruner judge by them
 
@@ -30,6 +32,7 @@ class Trial:
     number: int
     state: str  # complete | pruned
     metric: str
+    mode: str  # max | min: which value of the metric is better
     value: float
     parameters: dict[str, Any]
 
@@ -50,9 +53,20 @@ class Prune(Callback):
         if self.trial.should_prune():
             raise optuna.TrialPruned
 
+    def told(self, state: str, value: float) -> Trial:
+        """The attempt as it ended."""
+        return Trial(
+            self.trial.number, state, self.metric, self.mode, value, dict(self.trial.params)
+        )
+
 
 def search(
-    base: Path, train_set: Items, validation_set: Items, spec: VerticalSpec, work: Path
+    base: Path,
+    train_set: Items,
+    validation_set: Items,
+    spec: VerticalSpec,
+    work: Path,
+    sources: Mapping[str, VectorSource] | None = None,
 ) -> list[Trial]:
     """Trials in their order.
 
@@ -60,8 +74,9 @@ def search(
         base: Hugging Face directory of the adapted base model.
         train_set: a seeded sample of it is learnt from, the same in every trial.
         validation_set: judges; the test split is never looked at.
-        spec: sections `search`, `finetune`, `task`, `seed`.
+        spec: sections `search`, `finetune`, `model`, `task`, `seed`.
         work: folder of this search; each trial's own is removed after it.
+        sources: feature -> its vectors, for the modules that read one.
     """
     settings = spec.search
     if settings is None:
@@ -80,16 +95,14 @@ def search(
         prune = Prune(trial)
         try:
             folder = work / f"trial-{trial.number}"
-            finetune(base, sampled, validation_set, tried, folder, more=[prune])
+            finetune(base, sampled, validation_set, tried, folder, sources=sources, more=[prune])
         except optuna.TrialPruned:
-            found.append(
-                Trial(trial.number, "pruned", prune.metric, prune.values[-1], trial.params)
-            )
+            found.append(prune.told("pruned", prune.values[-1]))
             raise
         finally:
             clear(work / f"trial-{trial.number}")
         value = max(prune.values) if prune.mode == "max" else min(prune.values)
-        found.append(Trial(trial.number, "complete", prune.metric, value, trial.params))
+        found.append(prune.told("complete", value))
         return value if prune.mode == "max" else -value
 
     study.optimize(objective, n_trials=settings.trials, timeout=settings.timeout_s)
@@ -127,10 +140,12 @@ def with_parameters(spec: VerticalSpec, parameters: dict[str, Any]) -> VerticalS
 
 
 def sample(items: Items, share: float, seed: int) -> Items:
-    """A share of the items of each label, at least one, in their order."""
+    """A share of the items of each class, at least one, in their order; of all items where targets
+    are no classes.
+    """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(items.texts))
-    labels = [str(items.labels[row]) for row in order]
+    labels = [each if isinstance(each := items.labels[row], str) else "" for row in order]
     kept: list[int] = []
     for label in sorted(set(labels)):
         rows = [int(row) for row, other in zip(order, labels, strict=True) if other == label]
@@ -145,7 +160,7 @@ def sample(items: Items, share: float, seed: int) -> Items:
 
 
 def best(trials: list[Trial]) -> Trial:
-    """The complete trial with the best metric; a loss is best where it is least.
+    """The complete trial with the best metric.
 
     Raises:
         ValueError: no trial was complete.
@@ -153,7 +168,7 @@ def best(trials: list[Trial]) -> Trial:
     complete = [trial for trial in trials if trial.state == "complete"]
     if not complete:
         raise ValueError("no trial was complete; raise search.timeout_s or search.trials")
-    sign = -1 if complete[0].metric.endswith("loss") else 1
+    sign = -1 if complete[0].mode == "min" else 1
     return max(complete, key=lambda trial: sign * trial.value)
 
 

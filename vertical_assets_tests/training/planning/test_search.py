@@ -26,12 +26,14 @@ PARAMETERS = {"finetune.learning_rate": [1e-6, 1e-2, "log"], "finetune.freeze_la
 
 
 def spec_of(**changes: Any) -> VerticalSpec:
+    task = {name: changes.pop(name) for name in ("task", "annotation") if name in changes}
     settings = {"trials": 8, "parameters": PARAMETERS, "sample": 0.5, **changes}
     return VerticalSpec(
         **tiny(
             model={**tiny()["model"], "hidden_size": 32, "max_tokens": 24},
             finetune={"epochs": 2, "batch_tokens": 256},
             search=settings,
+            **task,
         )
     )
 
@@ -77,15 +79,30 @@ def test_what_counts_is_tried_in_whole_numbers() -> None:
 
 def test_the_proposal_is_yaml_that_the_vertical_takes() -> None:
     parameters = {"finetune.learning_rate": 0.0003, "finetune.freeze_layers": 1}
-    proposed = yaml.safe_load(yaml_of(Trial(0, "complete", "val_f1_macro", 0.9, parameters)))
+    proposed = yaml.safe_load(yaml_of(Trial(0, "complete", "val_f1_macro", "max", 0.9, parameters)))
     spec = with_parameters(spec_of(), parameters)
     assert spec.finetune.learning_rate == proposed["finetune"]["learning_rate"] == 0.0003
     assert spec.finetune.freeze_layers == proposed["finetune"]["freeze_layers"] == 1
 
 
-def test_a_loss_is_best_where_it_is_least() -> None:
-    trials = [Trial(n, "complete", "val_loss", value, {}) for n, value in enumerate((0.9, 0.2))]
-    trials.append(Trial(2, "pruned", "val_loss", 0.1, {}))
+def test_modules_of_any_kind_are_searched(base: Path, items: Items, tmp_path: Path) -> None:
+    """Here numbers, by a module of their own: the mean error is the less the better."""
+    parameters = {"finetune.learning_rate": [1e-4, 1e-2, "log"]}
+    spec = spec_of(
+        trials=2,
+        parameters=parameters,
+        task={"name": "length", "kind": "regression"},
+        annotation={"path": "labels.jsonl"},
+    )
+    lengths = Items(items.texts, [float(len(each)) for each in items.texts], items.groups)
+    trials = search(base, lengths, lengths, spec, tmp_path)
+    assert {(trial.metric, trial.mode) for trial in trials} == {("val_mae", "min")}
+    assert best(trials).value == min(trial.value for trial in trials)
+
+
+def test_an_error_is_best_where_it_is_least() -> None:
+    trials = [Trial(n, "complete", "val_mae", "min", value, {}) for n, value in enumerate((9, 2))]
+    trials.append(Trial(2, "pruned", "val_mae", "min", 0.1, {}))
     assert best(trials).number == 1
     with pytest.raises(ValueError, match="no trial was complete"):
         best(trials[2:])
@@ -97,6 +114,8 @@ def test_a_sample_keeps_the_classes_shares(items: Items) -> None:
     assert half != sample(items, 0.5, 2)
     assert half.labels.count("positive") == round(0.5 * items.labels.count("positive"))
     assert set(half.texts) <= set(items.texts)
+    numbers = Items(items.texts, [float(n) for n in range(len(items.texts))], items.groups)
+    assert len(sample(numbers, 0.5, 1).texts) == len(items.texts) // 2
 
 
 @pytest.mark.parametrize(
