@@ -15,8 +15,13 @@ import lightning.pytorch as pl
 import psutil
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import (
+    FlopCounterMode,
+    sdpa_backward_flop_count,
+    sdpa_flop_count,
+)
 
 MOST_MEMORY = 0.8  # share of a device's memory (SPEC T1)
 USAGE = "usage.json"
@@ -75,6 +80,7 @@ class StepCost(Callback):
         self.profile: profile | None = None
         self.running = ExitStack()
         self.shape: tuple[int, int] = (0, 0)
+        self.even = True
         self.held = 0
 
     def on_train_batch_start(
@@ -85,7 +91,7 @@ class StepCost(Callback):
         if self.measured or trainer.global_step != MEASURED_STEP - 1:
             return
         self.measured = True
-        self.shape = shape_of(batch)
+        self.shape, self.even = shape_of(batch), is_even(batch)
         self.held = held_bytes(pl_module, trainer.optimizers)
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -93,7 +99,7 @@ class StepCost(Callback):
             self.profile = self.running.enter_context(
                 profile(activities=[ProfilerActivity.CPU], profile_memory=True)
             )
-        self.flops = self.running.enter_context(FlopCounterMode(display=False))
+        self.flops = self.running.enter_context(flop_counter())
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
@@ -111,6 +117,7 @@ class StepCost(Callback):
                 self.path,
                 measured_rows=self.shape[0],
                 measured_width=self.shape[1],
+                measured_even=self.even,
                 measured_bytes=peak,
                 measured_flops=flops.get_total_flops(),
                 measured_with_dropout=any(
@@ -133,6 +140,35 @@ class StepCost(Callback):
         self.flops = self.profile = None
 
 
+def flop_counter() -> FlopCounterMode:
+    """Counts operations as they are dispatched; those of a processor's kernels of attention and of
+    LSTMs too, which torch's counter leaves out (not those of a card's LSTM, a kernel of cuDNN's).
+    """
+
+    def forward(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+        return sdpa_flop_count(query, key, value)  # type: ignore[no-untyped-call]
+
+    def backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+        return sdpa_backward_flop_count(  # type: ignore[no-untyped-call]
+            gradient, query, key, value
+        )
+
+    def recurrent(states: Any, inward: Any, onward: Any, *_: Any, **__: Any) -> int:
+        return int(2 * states[0] * states[1] * inward[0] * (inward[1] + onward[1]))
+
+    def recurrent_backward(*given: Any, **_: Any) -> int:
+        return 2 * recurrent(*given)
+
+    aten = torch.ops.aten
+    kernels = {
+        aten._scaled_dot_product_flash_attention_for_cpu: forward,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: backward,
+        aten.mkldnn_rnn_layer: recurrent,
+        aten.mkldnn_rnn_layer_backward: recurrent_backward,
+    }
+    return FlopCounterMode(display=False, custom_mapping=kernels)
+
+
 def shape_of(batch: Any) -> tuple[int, int]:
     """Rows and width of a batch: of its first matrix; (0, 0) where it has none."""
     for value in batch.values() if isinstance(batch, Mapping) else batch:
@@ -141,15 +177,35 @@ def shape_of(batch: Any) -> tuple[int, int]:
     return 0, 0
 
 
+def is_even(batch: Any) -> bool:
+    """Whether no row is padded, as far as a batch by names tells."""
+    return not isinstance(batch, Mapping) or bool((batch["attention_mask"] > 0).all())
+
+
 def allocated_peak(finished: profile) -> int:
-    """Highest running sum of allocated bytes in a profile, against its beginning."""
+    """Highest running sum of allocated bytes in a profile, against its beginning.
+
+    Only what was allocated in it is taken off when it is freed: torch remembers the sizes of an
+    earlier profile's blocks, and reports them for others that have come to lie at their addresses.
+    """
     result = finished.profiler.kineto_results if finished.profiler is not None else None
+    waiting: list[Any] = list(result.experimental_event_tree()) if result is not None else []
+    changes: list[tuple[int, int, int]] = []  # when, address, bytes
+    while waiting:
+        event = waiting.pop()
+        waiting += event.children
+        tag, fields = event.typed
+        if tag == _EventType.Allocation:
+            changes.append((event.start_time_ns, fields.ptr, fields.alloc_size))
     current = highest = 0
-    events: list[Any] = list(result.events()) if result is not None else []
-    for event in events:
-        if event.name() == "[memory]":
-            current += event.nbytes()
-            highest = max(highest, current)
+    live: dict[int, int] = {}
+    for _, address, size in sorted(changes, key=lambda change: change[0]):
+        if size > 0:
+            live[address] = size
+            current += size
+        else:
+            current -= live.pop(address, 0)
+        highest = max(highest, current)
     return highest
 
 
