@@ -162,9 +162,14 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             )
             staged = stage_directory(store_root(), Path(folder))
         packed = facts["tokens"] / facts["texts"] if spec.pretrain.packing else None
-        frozen = spec.pretrain.freeze_layers
-        # The formulas are those of encoders.
-        costs = {} if decoder else cost_table(spec, result.model, "tokens", frozen, work, packed)
+        costs = cost_table(
+            spec,
+            result.model,
+            work,
+            frozen=spec.pretrain.freeze_layers,
+            predicted=facts["filled"] if decoder else spec.pretrain.mask,
+            packed_length=packed,
+        )
         memory = memory_verdict(work)
         clear(work)
         return stored(
@@ -194,11 +199,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             },
         )
 
+    planned = [*planning_assets(spec), pretrained_ckpt]
     if spec.task.kind == "generation":
-        return [pretrained_ckpt, *build_generation(spec)]
-    return [
-        *planning_assets(spec),
-        pretrained_ckpt,
-        finetuned_asset(spec),
-        *baseline_assets(spec),
-    ]
+        return [*planned, *build_generation(spec)]
+    return [*planned, finetuned_asset(spec), *baseline_assets(spec)]

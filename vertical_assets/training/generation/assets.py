@@ -12,6 +12,7 @@ from vertical_assets.store.atomic import locked
 from vertical_assets.store.io_managers import ALL_CORES, check, markdown_table, picture, stored
 from vertical_assets.training.planning.assets import (
     STAGE,
+    cost_table,
     memory_spec,
     memory_verdict,
     watching,
@@ -133,6 +134,13 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                 result.log,
             )
             staged = stage_directory(store_root(), Path(folder))
+        costs = cost_table(
+            spec,
+            result.model,
+            work,
+            instruct=spec.instruct,
+            predicted=result.facts["answer_tokens"] / result.facts["row_tokens"],
+        )
         memory = memory_verdict(work)
         clear(work)
         cut, left_out = result.facts["answers_cut"], result.facts["pairs_too_long"]
@@ -161,6 +169,7 @@ def build_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
             metadata={
                 **result.facts,
                 **metrics,
+                **costs,
                 "validations": dg.MetadataValue.md(
                     markdown_table([line for line in result.log if "val_loss" in line])
                 ),

@@ -209,6 +209,7 @@ def tune(
             "answer_tokens": sum(
                 label != IGNORED for labels in written.sequences.labels for label in labels
             ),
+            "row_tokens": int(rows.lengths.sum()),  # with prompts, and what is left of a row
             "steps": len(steps),
             "resumed_from_step": steps.start,
             "parameters": merged.num_parameters(),

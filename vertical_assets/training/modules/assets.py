@@ -244,10 +244,7 @@ def finetuned_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
                 }
             kept = kept_of(start, checkpoint, validation_set, spec) if parent else None
             staged = stage_directory(store_root(), checkpoint)
-        # The formulas are those of an encoder with a plain head.
-        plain = spec.model.is_plain(kind)
-        frozen = spec.finetune.freeze_layers
-        costs = cost_table(spec, result.model, "classes", frozen, work) if plain else {}
+        costs = cost_table(spec, result.model, work, frozen=spec.finetune.freeze_layers)
         memory = memory_verdict(work)
         clear(work)
         validated = [line for line in result.log if "val_loss" in line]

@@ -160,26 +160,27 @@ def is_vertical(checkpoint: Path) -> bool:
     return bool(json.loads((checkpoint / "config.json").read_text())["model_type"] == MODEL_TYPE)
 
 
-def on_base(base: Path, spec: VerticalSpec, feature_widths: Mapping[str, int]) -> VerticalModel:
-    """A new VerticalModel on the encoder in a Hugging Face directory.
+def vertical_config(
+    encoder: PreTrainedConfig, spec: VerticalSpec, feature_widths: Mapping[str, int]
+) -> VerticalConfig:
+    """What a new VerticalModel is made of.
 
     Args:
-        base: the adapted base model.
+        encoder: the adapted base model's.
         spec: sections `model` and `task`.
         feature_widths: feature -> width, of what `model.modules` names.
 
     Raises:
         ModuleError: a module's options are wrong, or it does not serve the task's kind.
     """
-    encoder = AutoModel.from_pretrained(base)
-    described = encoder.config.to_dict()
+    described = encoder.to_dict()
     described.pop("_name_or_path", None)  # a place on this machine is no part of the model
     kind = spec.task.kind
     modules = [
         checked_options(m.type, m.model_dump(), kind).model_dump()
         for m in spec.model.modules_of(kind)
     ]
-    config = VerticalConfig(
+    return VerticalConfig(
         encoder_config=described,
         kind=kind,
         labels=list(spec.labels),
@@ -188,9 +189,15 @@ def on_base(base: Path, spec: VerticalSpec, feature_widths: Mapping[str, int]) -
         feature_widths=dict(feature_widths),
         max_tokens=spec.model.max_tokens,
         window_overlap=spec.model.overlap,
-        pad_token_id=encoder.config.pad_token_id,
-        keyword_terms=terms_in(Path(base)) or None,
+        pad_token_id=encoder.pad_token_id,
     )
+
+
+def on_base(base: Path, spec: VerticalSpec, feature_widths: Mapping[str, int]) -> VerticalModel:
+    """A new VerticalModel on the encoder in a Hugging Face directory; see `vertical_config`."""
+    encoder = AutoModel.from_pretrained(base)
+    config = vertical_config(encoder.config, spec, feature_widths)
+    config.keyword_terms = terms_in(Path(base)) or None
     model = VerticalModel(config)
     weights = encoder.state_dict()
     model.encoder.load_state_dict({name: weights[name] for name in model.encoder.state_dict()})

@@ -4,11 +4,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from vertical_assets.spec import VerticalSpec
+from vertical_assets.spec import Instruct, VerticalSpec
 from vertical_assets.spec.modules import FEATURES
 from vertical_assets.spec.training import ON_TOP_SECTIONS
 from vertical_assets.store import Directory, Table, store_root
@@ -17,7 +17,7 @@ from vertical_assets.store.io_managers import ALL_CORES, check, markdown_table, 
 if TYPE_CHECKING:
     from vertical_assets.training.loop.logs import Watch
 
-STAGE, VERSION = "training", "1"
+STAGE, VERSION, PLAN_VERSION = "training", "1", "2"
 MEMORY_CHECK = "memory_in_use"
 
 
@@ -53,13 +53,14 @@ def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
         **spec.asset(
             STAGE,
             "resource_plan",
-            version=VERSION,
+            version=PLAN_VERSION,
             reads=[
-                *(*spec.model.base_sections, "processes", "split", "task", "seed"),
+                *(*spec.model.base_sections, *ON_TOP_SECTIONS, "features", "instruct"),
+                *("processes", "split", "task", "seed"),
                 *(
                     f"{section}.{name}"
                     for section in ("pretrain", "finetune")
-                    for name in ("batch_tokens", "epochs", "freeze_layers", "precision")
+                    for name in ("batch_tokens", "dropout", "epochs", "freeze_layers", "precision")
                 ),
                 *("pretrain.mask", "pretrain.packing", "finetune.privacy"),
             ],
@@ -83,21 +84,31 @@ def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
 
         from vertical_assets.store.contracts import RESOURCE_PLAN
         from vertical_assets.store.tables import stage_table
-        from vertical_assets.training.adaptation.base_models import BaseModelError, prepare_base
-        from vertical_assets.training.planning.resource_plan import found_devices, plan, yaml_of
+        from vertical_assets.training.adaptation.base_models import BaseModelError
+        from vertical_assets.training.generation.instruction import InstructionError
+        from vertical_assets.training.planning.choices import found_devices, yaml_of
+        from vertical_assets.training.planning.resource_plan import plan
         from vertical_assets.training.runs import corpus_texts
+
+        if spec.model.architecture == "gpt":
+            from vertical_assets.training.generation.decoders import prepare_decoder as prepare
+        else:
+            from vertical_assets.training.adaptation.base_models import prepare_base as prepare
 
         texts = corpus_texts(dedup_corpus, spec)
         devices = found_devices()
-        with tempfile.TemporaryDirectory() as folder, for_good(BaseModelError, ValueError):
-            base = prepare_base(spec, texts, Path(folder)).path
+        errors = (BaseModelError, InstructionError, ValueError)
+        with tempfile.TemporaryDirectory() as folder, for_good(*errors):
+            base = prepare(spec, texts, Path(folder)).path
             found = plan(spec, base, texts, devices)
         peak = max(memory.peak for memory in found.configured)
         needs = [
             f"# {job.name}: {choice.memory.peak / 1e9:.2f} GB, {choice.precision}"
             for job, choice in zip(found.jobs, found.choices, strict=True)
         ]
-        proposal = "\n".join(["```yaml", *needs, yaml_of(found.jobs, found.choices), "```"])
+        proposal = found.unknown or "\n".join(
+            ["```yaml", *needs, yaml_of(found.jobs, found.choices), "```"]
+        )
         table = pa.Table.from_pylist(found.rows, schema=RESOURCE_PLAN)
         return stored(
             stage_table(store_root(), RESOURCE_PLAN, table.to_batches(), spec.sensitive),
@@ -106,6 +117,7 @@ def planning_assets(spec: VerticalSpec) -> list[dg.AssetsDefinition]:
                     "fits_in_memory",
                     found.fits,
                     f"{peak / 1e9:.2f} GB of {devices.memory / 1e9:.2f} GB on {devices.name}"
+                    + (f", without activations: {found.unknown}" if found.unknown else "")
                     + ("" if found.fits else f"; {found.remedy}"),
                     severity=dg.AssetCheckSeverity.WARN,
                     peak_bytes=peak,
@@ -223,24 +235,42 @@ def memory_verdict(work: Path) -> dg.AssetCheckResult:
 def cost_table(
     spec: VerticalSpec,
     model: Any,
-    head: Literal["classes", "tokens"],
-    frozen: int,
     work: Path,
+    *,
+    frozen: int = 0,
+    instruct: Instruct | None = None,
+    predicted: float = 0.0,
     packed_length: float | None = None,
 ) -> dict[str, Any]:
     """For a checkpoint's page: a step's predicted cost beside its measured one, where the formulas
     know the model.
+
+    Args:
+        spec: of the vertical.
+        model: that was trained; adapters are merged already.
+        work: folder of its training.
+        frozen: first layers of an encoder that were not trained.
+        instruct: what says with which adapters a decoder was trained.
+        predicted: share of the tokens that are predicted, where tokens are.
+        packed_length: mean tokens of an encoder's texts, where they lie end to end in one row.
     """
     from vertical_assets.training.loop.monitor import usage
-    from vertical_assets.training.planning.costs import network_of_model
-    from vertical_assets.training.planning.resource_plan import predicted_and_measured
+    from vertical_assets.training.planning.comparison import predicted_and_measured
+    from vertical_assets.training.planning.networks import (
+        UnknownShapeError,
+        network_of_decoder,
+        network_of_encoder,
+    )
 
     try:
-        outputs = model.config.vocab_size if head == "tokens" else model.config.num_labels
-        network = network_of_model(model, head, outputs, frozen)
-    except ValueError:
+        network = (
+            network_of_decoder(model.config, instruct)
+            if spec.model.architecture == "gpt"
+            else network_of_encoder(model, frozen)
+        )
+    except UnknownShapeError:
         return {}
-    compared = predicted_and_measured(network, usage(work), spec.pretrain.mask, packed_length)
+    compared = predicted_and_measured(network, usage(work), predicted, packed_length)
     return {
         **({"costs": dg.MetadataValue.md(markdown_table([compared]))} if compared else {}),
         **{name: compared[name] for name in ("bytes_ratio", "flops_ratio") if name in compared},

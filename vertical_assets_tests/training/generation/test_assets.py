@@ -90,7 +90,8 @@ def test_from_pairs_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         result = dg.materialize(assets, selection=later, resources=resources, instance=instance)
 
     made = {key.path[-1] for asset in later for key in asset.keys}
-    assert {"labeled_set", "pretrained_ckpt", "finetuned_ckpt", "predictions"} <= made
+    trained = ("pretrained_ckpt", "finetuned_ckpt")
+    assert {"labeled_set", "resource_plan", *trained, "predictions"} <= made
     # Nobody labels free text, and a decoder is not quantized: the graph ends at its report.
     assert not {"annotations", "agreement_report", "quantized_artifact"} & made
 
@@ -99,6 +100,12 @@ def test_from_pairs_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert checks[name].passed, checks[name].description
     assert not checks["rouge_l_good"].passed  # a decoder this small only warns (SPEC E2)
     assert checks["rouge_l_good"].severity is dg.AssetCheckSeverity.WARN
+
+    assert checks["fits_in_memory"].passed  # SPEC T1
+    for name in trained:
+        (page,) = result.asset_materializations_for_node(f"tiny__{name}")
+        ratios = [float(str(page.metadata[f"{what}_ratio"].value)) for what in ("bytes", "flops")]
+        assert ratios == pytest.approx([1, 1], abs=0.15)  # SPEC M4
 
     labeled = table("labeled_set").read()
     assert "reading" not in str(labeled["prompt"].to_pylist())

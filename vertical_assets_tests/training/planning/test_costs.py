@@ -19,15 +19,12 @@ from vertical_assets.training.adaptation.first_token import first_token_only
 from vertical_assets.training.loop.dropout import fast_dropout
 from vertical_assets.training.loop.loop import freeze
 from vertical_assets.training.loop.monitor import allocated_peak, held_bytes
-from vertical_assets.training.planning.costs import (
+from vertical_assets.training.planning.costs import six_n_d, step_flops, step_memory
+from vertical_assets.training.planning.layers import Shape, Way
+from vertical_assets.training.planning.networks import (
     Network,
-    Shape,
-    Way,
     network_of,
-    network_of_model,
-    six_n_d,
-    step_flops,
-    step_memory,
+    network_of_encoder,
 )
 
 CONFIG = {
@@ -139,4 +136,4 @@ def test_every_way_to_save_memory_saves_memory() -> None:
 def test_a_network_of_another_shape_is_not_guessed_at() -> None:
     config = DistilBertConfig(vocab_size=100, dim=32, n_layers=1, n_heads=1, hidden_dim=64)
     with pytest.raises(ValueError, match="no encoder of BERT's shape"):
-        network_of_model(DistilBertForMaskedLM(config), "tokens", 100, 0)
+        network_of_encoder(DistilBertForMaskedLM(config), 0)
