@@ -116,7 +116,8 @@ def pretrain(
     settings = spec.pretrain
     tokenizer = AutoTokenizer.from_pretrained(base)
     torch.manual_seed(spec.seed)  # a base without a prediction head gets a new one
-    model = AutoModelForMaskedLM.from_pretrained(base)
+    # Published weights are often half ones; a small step would be lost in them.
+    model = AutoModelForMaskedLM.from_pretrained(base, dtype=torch.float32)
     freeze(model, settings.freeze_layers)
     set_dropout(model, settings.dropout)
     if settings.packing:

@@ -198,7 +198,8 @@ def pretrain_decoder(
 
     settings, width = spec.pretrain, spec.model.max_tokens
     tokenizer = AutoTokenizer.from_pretrained(base)
-    model = AutoModelForCausalLM.from_pretrained(base)
+    # Published weights are often half ones; a small step would be lost in them.
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     every = max(2, round(1 / settings.held_out)) if settings.held_out else len(texts) + 1
     held, trained = (
         Packed(sequences_of(chosen, tokenizer, width), width, tokenizer.pad_token_id)

@@ -37,12 +37,14 @@ def write_checkpoint(
 
 
 def open_base(path: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerFast]":
-    """An encoder with its prediction head, if it has one, and its tokenizer."""
+    """An encoder with its prediction head, if it has one, in float, and its tokenizer."""
+    import torch
     from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
     names = AutoConfig.from_pretrained(path).architectures or []
     with_head = any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names)
-    model = (AutoModelForMaskedLM if with_head else AutoModel).from_pretrained(path)
+    kind = AutoModelForMaskedLM if with_head else AutoModel
+    model = kind.from_pretrained(path, dtype=torch.float32)
     return model, AutoTokenizer.from_pretrained(path)
 
 

@@ -143,6 +143,16 @@ def test_a_killed_pretraining_goes_on_to_the_same_weights(
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
+def test_half_weights_learn_in_float(
+    decoder: Path, pairs: Pairs, spec: VerticalSpec, tmp_path: Path
+) -> None:
+    """Adam's step is smaller than the last digit of a bf16 weight."""
+    AutoModelForCausalLM.from_pretrained(decoder, dtype=torch.bfloat16).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(decoder).save_pretrained(tmp_path)
+    model = pretrain_decoder(tmp_path, pairs.answers[:8], spec, tmp_path / "run").model
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
 def test_perplexity_of_an_untrained_model_is_near_its_vocabulary(
     decoder: Path, pairs: Pairs
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from vertical_assets.labels.splits import Items
 from vertical_assets.spec import VerticalSpec
@@ -242,8 +243,14 @@ def test_precision_is_as_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_trainings_run_in_bf16_by_their_usual_settings(
     texts: Items, base: Path, tmp_path: Path
 ) -> None:
-    """Where the device has it, it is what `precision: auto` takes; here it is emulated."""
-    result = pretrain(base, texts.texts, changed("pretrain", precision="bf16"), tmp_path / "p")
+    """Where the device has it, it is what `precision: auto` takes; here it is emulated. The weights
+    are float ones, though the base was stored as halves: Adam's steps would be lost in these.
+    """
+    half = tmp_path / "half"
+    AutoModelForMaskedLM.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(half)
+    AutoTokenizer.from_pretrained(base).save_pretrained(half)
+    result = pretrain(half, texts.texts, changed("pretrain", precision="bf16"), tmp_path / "p")
+    assert {parameter.dtype for parameter in result.model.parameters()} == {torch.float32}
     tuned = finetune(
         base, texts, texts, changed("finetune", precision="bf16", epochs=1), tmp_path / "f"
     )
