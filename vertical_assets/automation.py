@@ -255,6 +255,7 @@ def unsynced(
         asset_graph=graph,
     )
     resolver = CachingStaleStatusResolver(instance, graph, view)
+    resolver.instance_queryer.prefetch_asset_records(graph.toposorted_asset_keys)  # in one query
     for key in graph.toposorted_asset_keys:
         if key not in wanted:
             continue

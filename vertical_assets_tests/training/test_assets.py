@@ -98,7 +98,10 @@ def test_two_processes_train_the_modules_of_an_asset(
     result = materialize(spec, "pretrained_ckpt", "tfidf", "finetuned_ckpt", raise_on_error=False)
     # A single process would have been refused (`trainer_arguments`).
     (made,) = result.asset_materializations_for_node("tiny__finetuned_ckpt")
-    assert 0 < float(str(made.metadata["fusion_weight_tfidf"].value)) < 1
+    shown = {name: value.value for name, value in made.metadata.items()}
+    assert 0 < float(str(shown["fusion_weight_tfidf"])) < 1
+    assert 0.85 <= float(str(shown["bytes_ratio"])) <= 1.15  # of this process' part (SPEC M4)
+    assert 0.85 <= float(str(shown["flops_ratio"])) <= 1.15
 
 
 def test_what_can_t_be_trained_is_not_tried_again(place: Path) -> None:

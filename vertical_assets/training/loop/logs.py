@@ -15,9 +15,9 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch.distributed.tensor import DTensor
 
 from vertical_assets.training.loop.batches import Steps
+from vertical_assets.training.loop.processes import own_part
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -150,8 +150,7 @@ class Board(Callback):
             for name, parameter in pl_module.named_parameters():
                 if parameter.ndim >= 2 and parameter.requires_grad:
                     # Of weights that are divided among processes, this one's part stands for all.
-                    own = parameter.to_local() if isinstance(parameter, DTensor) else parameter
-                    values = own.detach().flatten()
+                    values = own_part(parameter).detach().flatten()
                     every = -(-values.numel() // VALUES_OF_HISTOGRAM)
                     # A copy: what NumPy has seen can't be divided again.
                     chosen = values[::every].to("cpu", torch.float32, copy=True).numpy()

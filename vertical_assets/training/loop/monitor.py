@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 import psutil
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import (
@@ -22,6 +23,8 @@ from torch.utils.flop_counter import (
     sdpa_backward_flop_count,
     sdpa_flop_count,
 )
+
+from vertical_assets.training.loop.processes import own_part
 
 MOST_MEMORY = 0.8  # share of a device's memory (SPEC T1)
 USAGE = "usage.json"
@@ -125,6 +128,9 @@ class StepCost(Callback):
                     for each in pl_module.modules()
                 ),
                 measured_half=trainer.precision != "32-true",
+                measured_sharded=trainer.world_size
+                if isinstance(trainer.strategy, ModelParallelStrategy)
+                else 1,
                 measured_cuda=trainer.strategy.root_device.type == "cuda",
                 measured_checkpointing=getattr(
                     pl_module.model, "is_activation_checkpointing", False
@@ -210,7 +216,7 @@ def allocated_peak(finished: profile) -> int:
 
 
 def held_bytes(module: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
-    """Bytes of weights and optimizer states."""
+    """Bytes of weights and optimizer states; of divided ones this process' part."""
     states = (
         value
         for optimizer in optimizers
@@ -218,7 +224,7 @@ def held_bytes(module: torch.nn.Module, optimizers: list[torch.optim.Optimizer])
         for value in state.values()
         if isinstance(value, torch.Tensor) and value.ndim
     )
-    return sum(tensor.nbytes for tensor in (*module.parameters(), *states))
+    return sum(own_part(tensor).nbytes for tensor in (*module.parameters(), *states))
 
 
 def note(path: Path, **figures: Any) -> None:

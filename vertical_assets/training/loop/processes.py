@@ -29,6 +29,7 @@ from torch.distributed.fsdp import (
     fully_shard,
     register_fsdp_forward_method,
 )
+from torch.distributed.tensor import DTensor
 
 from vertical_assets.spec import Processes, VerticalSpec
 from vertical_assets.training.loop.checkpoint_io import SafeCheckpointIO
@@ -126,6 +127,11 @@ def shard(module: pl.LightningModule) -> None:
     fully_shard(module, mesh=mesh)
     for step in ("training_step", "validation_step"):  # called instead of forward
         register_fsdp_forward_method(module, step)
+
+
+def own_part(tensor: torch.Tensor) -> torch.Tensor:
+    """What this process holds of a tensor that may be divided among several."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def layers_of(model: torch.nn.Module) -> torch.nn.ModuleList:

@@ -30,6 +30,7 @@ def predicted_and_measured(
         half=used["measured_half"],
         cuda=used["measured_cuda"],
         checkpointing=used["measured_checkpointing"],
+        sharded=used["measured_sharded"],
     )
     shape = Shape(rows, width, predicted, used["measured_even"])
     memory, flops = step_memory(network, shape, way).peak, step_flops(network, shape, way)

@@ -94,8 +94,10 @@ def step_memory(network: Network, shape: Shape, way: Way = Way()) -> Memory:  # 
     end = every + 2 * states
     if network.tied:  # the gradients of decoder and lookup, and their sum
         end += 2 * matrix
-    if way.sharded > 1:  # one layer's whole weights and gradients at a time
-        peak += 2 * FLOAT * layer.parameters
+    if way.sharded > 1:  # undivided while they compute: embeddings and head, a layer at a time
+        ends = network.embedding_parameters + network.head_parameters
+        learning = trained - network.trained_layers * layer.trained
+        peak += FLOAT * (ends + learning + layer.parameters + layer.trained)
     peak = max(peak, end)
     if network.frozen_layers:
         peak = max(peak, layer.forward_only(shape, way))
