@@ -19,6 +19,8 @@ from vertical_assets.training.finetuning import finetune
 from vertical_assets.training.generation.causal import pretrain_decoder
 from vertical_assets.training.generation.decoders import prepare_decoder
 from vertical_assets.training.generation.instruction import tune
+from vertical_assets.training.loop.checkpoint_io import global_step
+from vertical_assets.training.loop.loop import LAST
 from vertical_assets.training.loop.processes import (
     FAILURE,
     JOB,
@@ -28,6 +30,7 @@ from vertical_assets.training.loop.processes import (
 )
 from vertical_assets.training.loop.worker import work_on
 from vertical_assets_tests.conftest import questions_of, reviews, tiny, tiny_generation
+from vertical_assets_tests.training.loop.test_loop import KilledError, kill_at
 
 HERE = "vertical_assets_tests.training.loop.test_processes"
 
@@ -121,6 +124,7 @@ def fails(spec: VerticalSpec, work: Path) -> None:
 
 
 STRATEGIES = ("ddp", "fsdp")
+KILLED_FIRST = "entities"  # and resumed: nothing is to be seen of it
 
 
 def ways_of(strategy: str) -> dict[str, Any]:
@@ -131,8 +135,15 @@ def train_all(spec: VerticalSpec, work: Path, encoder: str, decoder: str) -> Non
     """What each process runs, one training after the other: starting processes takes longest."""
     for strategy in STRATEGIES:
         for name, training in TRAININGS.items():
+            folder = work / strategy / name
+            given = Path(encoder), Path(decoder), ways_of(strategy), folder
+            if name == KILLED_FIRST:
+                with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KilledError):
+                    kill_at(5, patch)
+                    training(*given)
+                assert global_step(folder / LAST) == 4
             with contextlib.suppress(WorkerDoneError):
-                training(Path(encoder), Path(decoder), ways_of(strategy), work / strategy / name)
+                training(*given)
 
 
 def test_two_processes_train_as_one_with_doubled_accumulation(
