@@ -26,7 +26,7 @@ from vertical_assets.training.planning.assets import (
 if TYPE_CHECKING:
     from vertical_assets.training.warm_start import Kept
 
-VERSION = "1"
+VERSION, FEATURES_VERSION = "1", "2"  # the second of modules that read features
 COLD_TAG = "vertical_assets/cold"  # of a run whose trainings go on from nothing
 
 
@@ -54,17 +54,18 @@ def finetuned_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
     augmented = (
         {"augmented_set": dg.AssetIn([spec.name, "augmented_set"])} if spec.features.augment else {}
     )
+    kind = spec.task.kind
+    features = [m.type for m in spec.model.modules_of(kind) if m.type in FEATURES]
     finetuned = spec.asset(
         STAGE,
         "finetuned_ckpt",
-        version=VERSION,
+        version=FEATURES_VERSION if features else VERSION,
         reads=[
             *(*LEARNT_BY, "model.max_tokens", *ON_TOP_SECTIONS, "processes", "task", "seed"),
             *(["language"] if spec.model.cascade else []),  # words or characters
         ],
         kinds={"pytorch", "lightning", "huggingface"},
     )
-    kind = spec.task.kind
     is_class = kind == "classification"
     beats_constant = "beats_majority_class" if is_class else "beats_constant_answer"
 
@@ -76,8 +77,6 @@ def finetuned_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
         description="After a warm start the score on validation items that were known before falls "
         "by at most finetune.warm_start.max_drop.",
     )
-
-    features = [m.type for m in spec.model.modules_of(kind) if m.type in FEATURES]
 
     @dg.asset(
         **finetuned,

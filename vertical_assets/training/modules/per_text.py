@@ -1,4 +1,8 @@
-"""Modules that give one vector per text: pooled states, BiLSTM, TF-IDF and Word2Vec."""
+"""Modules that give one vector per text: pooled states, BiLSTM, TF-IDF and Word2Vec.
+
+Features are projected by weights that begin at zero: random ones would be noise in the fused
+vector, and those of a rare term would stay so, since it seldom moves them.
+"""
 
 from typing import Any, ClassVar
 
@@ -73,8 +77,8 @@ class TfidfVector(Module):
     def __init__(self, options: TfidfOptions, width_in: int) -> None:
         super().__init__(options, width_in)
         self.width = options.width
-        # Rows of variance 1 (torch's default) keep that of a vector of unit length.
         self.projection = nn.EmbeddingBag(width_in, options.width, mode="sum")
+        nn.init.zeros_(self.projection.weight)
 
     def forward(self, states: Any, mask: torch.Tensor) -> torch.Tensor:
         """`states`: (column numbers, row starts, values), as in a CSR matrix."""
@@ -93,6 +97,7 @@ class WordVector(Module):
         super().__init__(options, width_in)
         self.width = options.width
         self.projection = nn.Linear(width_in, options.width)
+        nn.init.zeros_(self.projection.weight)
 
     def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return self.projection(states)

@@ -11,10 +11,11 @@ import torch
 from vertical_assets.inference.answers import Answer
 from vertical_assets.inference.interfaces import OUTPUTS, message
 from vertical_assets.labels.targets import Span, Target
-from vertical_assets.spec.modules import SERVES, ModuleError
+from vertical_assets.spec.modules import SERVES, ModuleError, TfidfOptions, WordVectorsOptions
 from vertical_assets.training.modules.fusion import AttentionGate, WeightedSum
 from vertical_assets.training.modules.heads import HUBER_DELTA, LossSettings, ValueHead
 from vertical_assets.training.modules.lstm import BiLstm
+from vertical_assets.training.modules.per_text import TfidfVector, WordVector
 from vertical_assets.training.modules.registry import checked_options, interface_of, module_type
 from vertical_assets_tests.conftest import ROOT
 
@@ -75,6 +76,23 @@ def test_the_weighted_sum_begins_equal_and_learns_what_helps() -> None:
     _, weights = fusion([useful, noise])
     assert weights[0, 0] > 0.7
     assert torch.allclose(weights.sum(1), torch.ones(256))
+
+
+def test_features_say_nothing_before_they_have_learnt() -> None:
+    """Random projections would be noise in the fused vector from the first step on."""
+    mask = torch.ones(2, 1)
+    csr = torch.tensor([0, 2, 1]), torch.tensor([0, 2]), torch.tensor([0.6, 0.8, 1.0])
+    for module, states in (
+        (TfidfVector(TfidfOptions(width=4), 3), csr),
+        (WordVector(WordVectorsOptions(width=4), 3), torch.randn(2, 3)),
+    ):
+        one, other = module(states, mask)
+        assert torch.equal(one, other)
+        optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
+        (module(states, mask) * torch.tensor([[1.0], [-1.0]])).sum().backward()
+        optimizer.step()
+        one, other = module(states, mask)
+        assert not torch.isclose(one, other).any()
 
 
 def test_the_attention_gate_weighs_each_item_by_itself() -> None:
