@@ -26,7 +26,7 @@ from vertical_assets.training.planning.assets import (
 if TYPE_CHECKING:
     from vertical_assets.training.warm_start import Kept
 
-VERSION, FEATURES_VERSION = "1", "2"  # the second of modules that read features
+VERSION, FUSED_VERSION = "1", "2"  # the second of fusions, and of modules that read features
 COLD_TAG = "vertical_assets/cold"  # of a run whose trainings go on from nothing
 
 
@@ -59,7 +59,7 @@ def finetuned_asset(spec: VerticalSpec) -> dg.AssetsDefinition:
     finetuned = spec.asset(
         STAGE,
         "finetuned_ckpt",
-        version=FEATURES_VERSION if features else VERSION,
+        version=FUSED_VERSION if features or spec.model.fusion else VERSION,
         reads=[
             *(*LEARNT_BY, "model.max_tokens", *ON_TOP_SECTIONS, "processes", "task", "seed"),
             *(["language"] if spec.model.cascade else []),  # words or characters

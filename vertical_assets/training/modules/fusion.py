@@ -5,10 +5,16 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
+GAIN = 0.1  # of each norm at the beginning
+
 
 class Fusion(nn.Module, ABC):
     """Projects the modules' vectors to one width, makes them comparable by layer norm and adds
     them by weights that sum to one.
+
+    A vector of the fused width begins as it is, and all begin short: a step of Adam moves the
+    head's logits by the learning rate times the sum of the vector's entries, which at a norm's
+    usual length is more than a few hundred steps can calm.
 
     Args:
         widths: of the modules' vectors.
@@ -17,9 +23,7 @@ class Fusion(nn.Module, ABC):
 
     def __init__(self, widths: list[int], width: int) -> None:
         super().__init__()
-        self.projections = nn.ModuleList(
-            nn.Sequential(nn.Linear(each, width), nn.LayerNorm(width)) for each in widths
-        )
+        self.projections = nn.ModuleList(_projection(each, width) for each in widths)
 
     @abstractmethod
     def weights(self, projected: torch.Tensor) -> torch.Tensor:
@@ -32,6 +36,15 @@ class Fusion(nn.Module, ABC):
         )
         weights = self.weights(projected)
         return (projected * weights[..., None]).sum(1), weights
+
+
+def _projection(width_in: int, width: int) -> nn.Sequential:
+    linear, norm = nn.Linear(width_in, width), nn.LayerNorm(width)
+    nn.init.constant_(norm.weight, GAIN)
+    if width_in == width:
+        nn.init.eye_(linear.weight)
+        nn.init.zeros_(linear.bias)
+    return nn.Sequential(linear, norm)
 
 
 class WeightedSum(Fusion):
