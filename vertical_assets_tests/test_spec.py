@@ -255,7 +255,8 @@ def test_an_edit_changes_the_code_version_of_what_reads_it_only() -> None:
 
     before = versions(VerticalSpec(**tiny()))
     modules = versions(VerticalSpec(**with_value("model.modules", [{"type": "bilstm"}])))
-    assert {name for name in before if before[name] != modules[name]} == {"finetuned_ckpt"}
+    planned_and_trained = {"resource_plan", "finetuned_ckpt"}
+    assert {name for name in before if before[name] != modules[name]} == planned_and_trained
     after = versions(VerticalSpec(**with_value("finetune.learning_rate", 0.0003)))
     assert {name for name in before if before[name] != after[name]} == {"finetuned_ckpt"}
 
