@@ -142,12 +142,13 @@ def fused(tmp_path_factory: pytest.TempPathFactory) -> Fused:
         feature.save(folder / name)
     adapted = prepare_base(spec, texts, folder / "base").path
     checkpoint = folder / "checkpoint"
+    torch.manual_seed(1)
     model = on_base(adapted, spec, {"tfidf": len(WORDS), "word_vectors": 8})
     # As if it had learnt to read its features, which say nothing at the beginning.
-    for part in (*model.branches.values(), *model.fusion.modules()):  # type: ignore[union-attr]
-        for layer in part.modules():
-            if isinstance(layer, (torch.nn.Linear, torch.nn.LayerNorm, torch.nn.EmbeddingBag)):
-                layer.reset_parameters()
+    assert model.fusion is not None
+    for layer in (*model.branches.modules(), *model.fusion.modules()):
+        if isinstance(layer, (torch.nn.Linear, torch.nn.LayerNorm, torch.nn.EmbeddingBag)):
+            layer.reset_parameters()
     model.save_pretrained(checkpoint)
     AutoTokenizer.from_pretrained(adapted).save_pretrained(checkpoint)
     keep_features(checkpoint, {name: folder / name for name in made})

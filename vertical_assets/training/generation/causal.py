@@ -75,6 +75,16 @@ class Packed:
             positions[place, start:] = torch.arange(self.width - start)
         return ids, positions, labels
 
+    def steps(self, settings: Pretrain | Finetune, spec: VerticalSpec) -> Steps:
+        """The line of steps of a training on these rows."""
+        return Steps(
+            self.lengths,
+            settings.batch_tokens,
+            spec.seed,
+            settings.epochs,
+            per_step=spec.processes.batches_per_step,
+        )
+
     def batches(self, budget: int) -> list[Batch]:
         """All rows in order, `budget` tokens at a time."""
         size = max(1, budget // self.width)
@@ -206,13 +216,7 @@ def pretrain_decoder(
         for chosen in (texts[::every], [t for n, t in enumerate(texts) if n % every])
     )
     plan = plan_of(settings, len(texts), model.config.num_hidden_layers, spec.seed, validations=3)
-    steps = Steps(
-        trained.lengths,
-        settings.batch_tokens,
-        spec.seed,
-        settings.epochs,
-        per_step=spec.processes.batches_per_step,
-    )
+    steps = trained.steps(settings, spec)
     module = CausalModule(model, plan, len(steps))
     validation = held.batches(settings.batch_tokens)
     before = mean_loss(module, validation)

@@ -16,7 +16,6 @@ from vertical_assets.training.generation.causal import (
     mean_loss,
     plan_of,
 )
-from vertical_assets.training.loop.batches import Steps
 from vertical_assets.training.loop.logs import Watch
 from vertical_assets.training.loop.loop import train
 
@@ -173,13 +172,7 @@ def tune(
     rows = Packed(written.sequences, width, tokenizer.pad_token_id)
     model = with_lora(AutoModelForCausalLM.from_pretrained(base), spec.instruct, spec.seed)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    steps = Steps(
-        rows.lengths,
-        settings.batch_tokens,
-        spec.seed,
-        settings.epochs,
-        per_step=spec.processes.batches_per_step,
-    )
+    steps = rows.steps(settings, spec)
     plan = plan_of(
         settings,
         len(written.rows),

@@ -18,11 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import (
-    FlopCounterMode,
-    sdpa_backward_flop_count,
-    sdpa_flop_count,
-)
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
 
 from vertical_assets.training.loop.processes import own_part
 
@@ -151,14 +147,6 @@ def flop_counter() -> FlopCounterMode:
     LSTMs too, which torch's counter leaves out (not those of a card's LSTM, a kernel of cuDNN's).
     """
 
-    def forward(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-        return sdpa_flop_count(query, key, value)  # type: ignore[no-untyped-call]
-
-    def backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-        return sdpa_backward_flop_count(  # type: ignore[no-untyped-call]
-            gradient, query, key, value
-        )
-
     def recurrent(states: Any, inward: Any, onward: Any, *_: Any, **__: Any) -> int:
         return int(2 * states[0] * states[1] * inward[0] * (inward[1] + onward[1]))
 
@@ -166,13 +154,16 @@ def flop_counter() -> FlopCounterMode:
         return 2 * recurrent(*given)
 
     aten = torch.ops.aten
-    kernels = {
-        aten._scaled_dot_product_flash_attention_for_cpu: forward,
-        aten._scaled_dot_product_flash_attention_for_cpu_backward: backward,
+    lstms = {
         aten.mkldnn_rnn_layer: recurrent,
         aten.mkldnn_rnn_layer_backward: recurrent_backward,
     }
-    return FlopCounterMode(display=False, custom_mapping=kernels)
+    counter = FlopCounterMode(display=False, custom_mapping=lstms)
+    counter.flop_registry |= {
+        aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
+    }
+    return counter
 
 
 def shape_of(batch: Any) -> tuple[int, int]:

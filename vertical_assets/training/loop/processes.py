@@ -135,11 +135,10 @@ def own_part(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def layers_of(model: torch.nn.Module) -> torch.nn.ModuleList:
-    """The layers of an encoder or a decoder, whatever it is wrapped in: the longest list of a
-    model.
+    """The layers of an encoder or a decoder, whatever it is wrapped in or stands on it: the first
+    list of a model.
     """
-    lists = (part for part in model.modules() if isinstance(part, torch.nn.ModuleList))
-    return max(lists, key=len)
+    return next(part for part in model.modules() if isinstance(part, torch.nn.ModuleList))
 
 
 def launch(function: str, spec: VerticalSpec, arguments: Mapping[str, str], work: Path) -> None:

@@ -16,7 +16,6 @@ from vertical_assets.training.planning.layers import Shape, Way
 from vertical_assets.training.planning.networks import Network
 
 LEAST_TOKENS = 256  # a batch is not divided below this: small batches leave a device idle
-GB = 10**9
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,10 @@ from vertical_assets.training.loop.processes import (
     ProcessesError,
     WorkerDoneError,
     launch,
+    layers_of,
 )
 from vertical_assets.training.loop.worker import work_on
+from vertical_assets.training.modules.model import on_base
 from vertical_assets_tests.conftest import questions_of, reviews, tiny, tiny_generation
 from vertical_assets_tests.training.loop.test_loop import KilledError, kill_at
 
@@ -79,10 +81,11 @@ def items() -> tuple[Items, Items]:
 
 def heads() -> tuple[Items, Items]:
     """The same texts, of each the first two characters to be found."""
-    return tuple(  # type: ignore[return-value]
+    train_set, held = (
         Items(each.texts, [(Span(0, 2, "head"),)] * len(each.texts), each.groups)
         for each in items()
     )
+    return train_set, held
 
 
 def pairs() -> tuple[Pairs, Pairs]:
@@ -168,6 +171,14 @@ def test_two_processes_train_as_one_with_doubled_accumulation(
                 # Sums of the same numbers in another order: the last digits of a float differ, and
                 # Adam divides small gradients by their small size, so that differences grow.
                 assert untimed(left) == pytest.approx(untimed(right), rel=1e-3), (name, strategy)
+
+
+def test_layers_are_the_encoders_however_many_modules_are_fused(tmp_path: Path) -> None:
+    three = [*FUSED["modules"], {"type": "tfidf"}]
+    spec = spec_of({**FUSED, "modules": three}, {"features": {"tfidf": {}}})
+    base = prepare_base(spec, items()[0].texts, tmp_path).path
+    layers = layers_of(on_base(base, spec, {"tfidf": 8}))
+    assert [type(layer).__name__ for layer in layers] == ["BertLayer"] * 2
 
 
 def test_a_failed_process_leaves_its_reason_for_the_launching_one(tmp_path: Path) -> None:

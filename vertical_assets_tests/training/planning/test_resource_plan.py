@@ -30,7 +30,6 @@ from vertical_assets.training.loop.monitor import (
 )
 from vertical_assets.training.planning.assets import memory_verdict
 from vertical_assets.training.planning.choices import (
-    GB,
     Choice,
     Devices,
     Job,
@@ -42,6 +41,8 @@ from vertical_assets.training.planning.choices import (
 from vertical_assets.training.planning.networks import Network, network_of
 from vertical_assets.training.planning.resource_plan import balance, plan
 from vertical_assets_tests.conftest import reviews, tiny, tiny_generation
+
+GB = 10**9
 
 
 def bert(layers: int, hidden: int) -> Network:
