@@ -7,7 +7,6 @@ that changes nothing clears what lies below. What is sure to run goes into one D
 import contextlib
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ from dagster import DagsterEventType
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, AssetNode
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.execution.api import execute_run_iterator
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     Progress,
@@ -44,6 +42,7 @@ from vertical_assets.automation import (
     reason_of,
     unsynced,
 )
+from vertical_assets.console import console
 from vertical_assets.labels.batches.automation import register
 from vertical_assets.launcher import HOST_TAG, PID_TAG, is_dead
 from vertical_assets.spec import VerticalSpec
@@ -56,9 +55,6 @@ PID_VARIABLE = "VERTICAL_BUILD_PID"
 BUILD_LOG = "data/build.log"
 UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
 Part = tuple[dg.AssetKey, str | None]
-
-# A descriptor of its own: what steps print goes elsewhere while they run.
-console = Console(file=os.fdopen(os.dup(1), "w"), width=None if sys.stdout.isatty() else 140)
 
 
 @dataclass

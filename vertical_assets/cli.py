@@ -1,6 +1,6 @@
 """The command line: building verticals, looking into them, and choosing what is served.
 
-It works on the same Dagster instance as the UI.
+It works on the same Dagster instance as the UI. Light: what a command needs, it imports itself.
 """
 
 import os
@@ -13,23 +13,14 @@ import click
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from vertical_assets.building import (
-    BUILD_LOG,
-    Outcome,
-    Part,
-    Target,
-    close_dead_runs,
-    console,
-    name_of,
-    outcome_table,
-    run_build,
-)
+from vertical_assets.console import console
 from vertical_assets.project import enter_project, open_targets
 from vertical_assets.release_commands import approve, refuse, releases, rollback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from vertical_assets.building import Outcome, Part, Target
     from vertical_assets.labels.studio.client import LabelStudio
     from vertical_assets.spec import VerticalSpec
     from vertical_assets.trace import Step
@@ -49,6 +40,7 @@ for command in (releases, approve, refuse, rollback):
 @click.option("--all", "force", is_flag=True, help="Materialize everything, in sync or not.")
 def build(vertical: str, force: bool) -> None:
     """Materialize what is missing or out of date in VERTICAL; exit status 1 if it stops early."""
+    from vertical_assets.building import BUILD_LOG, close_dead_runs, outcome_table, run_build
     from vertical_assets.conditions import building_folder
     from vertical_assets.corpus.reading.sources import drop_folder
     from vertical_assets.labels.batches.arrivals import unsettled
@@ -90,6 +82,8 @@ def build(vertical: str, force: bool) -> None:
 @click.argument("vertical", required=False)
 def status(vertical: str | None) -> None:
     """Say what is out of date, and why, in VERTICAL or in all of them."""
+    from vertical_assets.building import name_of
+
     for target in open_targets(vertical):
         pending = {(item.key, item.partition): item for item in target.pending(tidy=False)}
         gates = target.closed_gates()
@@ -305,7 +299,7 @@ def _at_the_server(
         raise click.ClickException(str(error)) from error
 
 
-def steps_of(target: Target, doc_id: str) -> list["Step"]:
+def steps_of(target: "Target", doc_id: str) -> list["Step"]:
     """The document's trace in one vertical."""
     from vertical_assets.store import store_root
     from vertical_assets.store.encryption import DecryptionError

@@ -2,13 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import dagster as dg
-from dagster._core.definitions.reconstruct import ReconstructableRepository
 
-from vertical_assets.building import PID_VARIABLE, Target
-from vertical_assets.definitions import project_folder
+if TYPE_CHECKING:
+    from vertical_assets.building import Target
 
 
 def enter_project() -> None:
@@ -26,11 +25,17 @@ def enter_project() -> None:
         os.chdir(root)
 
 
-def open_targets(vertical: str | None = None) -> list[Target]:
+def open_targets(vertical: str | None = None) -> "list[Target]":
     """The named vertical, or all."""
+    import dagster as dg
+    from dagster._core.definitions.reconstruct import ReconstructableRepository
+
+    from vertical_assets.building import PID_VARIABLE, Target
+    from vertical_assets.definitions import project_folder
+    from vertical_assets.vertical import VerticalComponent
+
     enter_project()
     os.environ[PID_VARIABLE] = str(os.getpid())
-    from vertical_assets.vertical import VerticalComponent
 
     tree = dg.ComponentTree.for_project(project_folder())
     specs = [component.spec for component in tree.get_all_components(of_type=VerticalComponent)]

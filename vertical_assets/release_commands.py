@@ -6,7 +6,7 @@ import click
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from vertical_assets.building import console
+from vertical_assets.console import console
 from vertical_assets.project import enter_project, open_targets
 
 if TYPE_CHECKING:

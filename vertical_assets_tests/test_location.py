@@ -32,7 +32,6 @@ GLUE = {
     "building.py",
     "conditions.py",
     "definitions.py",
-    "cli.py",
     "io_managers.py",
     "launcher.py",
     "policies.py",
