@@ -1,7 +1,7 @@
 """A project in a temporary folder: how a user adds a vertical of their own.
 
 `project` holds a folder with `dagster.yaml`, a package with `defs/`, and `data/`; its commands run
-in processes of their own, as a user's would.
+in processes of their own, as a user's would, most of them with the libraries imported already.
 """
 
 import contextlib
@@ -22,10 +22,13 @@ import yaml
 from filelock import FileLock
 from hypothesis import settings
 
+from vertical_assets_tests.commands import Commands
+
 # First calls import and compile; how long an example takes is no property of ours.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
 
+COMMANDS = Commands()
 ROOT = Path(__file__).parent.parent
 SHARED_DATA = Path(os.environ.get("VERTICAL_TEST_DATA", ROOT.parent / "shared" / "data"))
 RESOURCES = '''"""The resources of vertical_assets, bound in this project."""
@@ -61,6 +64,12 @@ def shared_data(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"real data set {name} is not at {SHARED_DATA} (set VERTICAL_TEST_DATA)")
     return path
+
+
+def succeeded(result: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """A command's result; says what it printed where it failed."""
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
 
 
 @dataclass
@@ -105,8 +114,12 @@ class Project:
         file.write_bytes(content.encode() if isinstance(content, str) else content)
         return file
 
-    def command(self, *arguments: str, timeout: int = 900) -> subprocess.CompletedProcess[str]:
-        """Runs `vertical-assets ...`."""
+    def command(self, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+        """Runs `vertical-assets ...`, with the libraries imported already."""
+        return COMMANDS.run(arguments, self.root, self.environment, timeout)
+
+    def process(self, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+        """Runs `vertical-assets ...` in a process that begins with nothing, as a user does."""
         return subprocess.run(
             [sys.executable, "-m", "vertical_assets", *arguments],
             cwd=self.root,
@@ -118,9 +131,7 @@ class Project:
 
     def build(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Builds `tiny` and expects success."""
-        result = self.command("build", "tiny", *options)
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result
+        return succeeded(self.command("build", "tiny", *options))
 
     def current(self, asset: str, vertical: str = "tiny") -> Path:
         """Directory of an asset's current version."""
@@ -246,7 +257,7 @@ def built(make_project: Callable[[], Project], tmp_path_factory: pytest.TempPath
         if not original.exists():
             project = make_project()
             write_tiny(project)
-            project.build()
+            succeeded(project.process("build", "tiny"))
             project.root.rename(original)
     return Project(shutil.copytree(original, tmp_path_factory.mktemp("project") / "built"))
 

@@ -48,7 +48,7 @@ def test_rollback_takes_a_moment_and_the_answers_are_the_old_ones(
     (project.root / "dagster.yaml").write_bytes((built.root / "dagster.yaml").read_bytes())
     (project.root / "data" / "store").symlink_to(folder.parent.parent.path)
     started = resource.getrusage(resource.RUSAGE_CHILDREN)
-    result = project.command("rollback", "tiny")
+    result = project.process("rollback", "tiny")
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     # Of the processor: what else the machine does is not the rollback's.
     assert ended.ru_utime + ended.ru_stime - started.ru_utime - started.ru_stime < 5
