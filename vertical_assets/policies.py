@@ -29,15 +29,16 @@ def when_labels_change(*groups: str) -> dg.AutomationCondition[dg.AssetKey]:
     blocking checks stop it. It waits while a batch is being read, which makes one run of five
     batches, and while a model is trained, evaluated and decided on: the release reads all of it
     again and refuses what is not of one making. So the agreement of a batch that comes during a
-    training is seen after it; its rows are read and checked at once all the same. An asset that was
-    never made comes as soon as all above it is there: it costs seconds.
+    training is seen after it; its rows are read and checked at once all the same. What depends on
+    the model as well comes in the run that trains it. An asset that was never made comes as soon as
+    all above it is there: it costs seconds.
 
     Args:
         groups: of further inputs that count.
     """
     return (
         ~Busy((LABELS, *MODEL))
-        & (Outdated((LABELS, *groups), code=True, absent=True) | requested_above(LABELS))
+        & (Outdated((LABELS, *groups), code=True, absent=True) | requested_above(LABELS, *groups))
         & Made()
         & ~GateClosed()
     ).with_label("when_labels_change")

@@ -9,7 +9,6 @@ import importlib
 import json
 import os
 import random
-import runpy
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any, NoReturn
 
 LIBRARIES = (
     "dagster.components",
+    "dagster_graphql.schema",
     "dagster_mlflow",
     "great_expectations",
     "lightning.pytorch",
@@ -43,12 +43,17 @@ class Commands:
         self.server: subprocess.Popen[str] | None = None
 
     def run(
-        self, arguments: tuple[str, ...], root: Path, environment: dict[str, str], timeout: float
+        self,
+        script: str,
+        arguments: tuple[str, ...],
+        root: Path,
+        environment: dict[str, str],
+        timeout: float,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs `vertical-assets ...` in a folder, with an environment.
+        """Runs a console script, `module:function`, in a folder, with an environment.
 
         Raises:
-            TimeoutError: it took longer than `timeout` seconds; it was killed.
+            TimeoutError: it took longer than so many seconds; it was killed.
         """
         if self.server is None:
             self.server = subprocess.Popen(
@@ -63,6 +68,7 @@ class Commands:
         with tempfile.TemporaryDirectory() as folder:
             out, err = (Path(folder) / name for name in ("out", "err"))
             request = {
+                "script": script,
                 "arguments": arguments,
                 "root": str(root),
                 "environment": environment,
@@ -76,8 +82,8 @@ class Commands:
             late.cancel()
             texts = [file.read_text() for file in (out, err)]
         if status == -signal.SIGKILL:
-            raise TimeoutError(f"{arguments} took more than {timeout} s: {texts}")
-        return subprocess.CompletedProcess(["vertical-assets", *arguments], status, *texts)
+            raise TimeoutError(f"{script} {arguments} took more than {timeout} s: {texts}")
+        return subprocess.CompletedProcess([script, *arguments], status, *texts)
 
 
 def serve() -> None:
@@ -94,7 +100,7 @@ def serve() -> None:
 
 
 def become(
-    arguments: list[str], root: str, environment: dict[str, Any], files: list[str]
+    script: str, arguments: list[str], root: str, environment: dict[str, Any], files: list[str]
 ) -> NoReturn:
     """Is the command from now on: with its environment, folder and files, in its own session."""
     os.setsid()
@@ -106,9 +112,9 @@ def become(
     os.chdir(root)
     random.seed()
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
-    sys.argv = ["vertical-assets", *arguments]
-    runpy.run_module("vertical_assets", run_name="__main__")
-    sys.exit()
+    sys.argv = [script, *arguments]
+    module, _, function = script.partition(":")
+    sys.exit(getattr(importlib.import_module(module), function)())
 
 
 if __name__ == "__main__":

@@ -114,11 +114,13 @@ class Project:
         file.write_bytes(content.encode() if isinstance(content, str) else content)
         return file
 
-    def command(self, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
-        """Runs `vertical-assets ...`, with the libraries imported already."""
-        return COMMANDS.run(arguments, self.root, self.environment, timeout)
+    def command(
+        self, *arguments: str, script: str = "vertical_assets.cli:main", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs `vertical-assets ...`, or another script, with the libraries imported already."""
+        return COMMANDS.run(script, arguments, self.root, self.environment | environment, 900)
 
-    def process(self, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+    def process(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs `vertical-assets ...` in a process that begins with nothing, as a user does."""
         return subprocess.run(
             [sys.executable, "-m", "vertical_assets", *arguments],
@@ -126,7 +128,7 @@ class Project:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=900,
         )
 
     def build(self, *options: str) -> subprocess.CompletedProcess[str]:

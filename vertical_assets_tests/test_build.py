@@ -4,8 +4,6 @@ import json
 import os
 import re
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +14,7 @@ import pyarrow.parquet as pq
 from vertical_assets.defs.resources import defs as resources
 from vertical_assets.spec import VerticalSpec
 from vertical_assets.vertical import build_definitions
-from vertical_assets_tests.conftest import Project, reviews, shared_data, tiny
+from vertical_assets_tests.conftest import Project, reviews, shared_data, succeeded, tiny
 
 STALE_QUERY = """{
   assetNodes { assetKey { path } staleStatus partitionKeys }
@@ -36,8 +34,7 @@ def state_of(output: str) -> dict[str, str]:
 
 
 def not_up_to_date(project: Project) -> set[str]:
-    result = project.command("status", "tiny")
-    assert result.returncode == 0, result.stderr
+    result = succeeded(project.command("status", "tiny"))
     return {name for name, state in state_of(result.stdout).items() if state != "in sync"}
 
 
@@ -59,16 +56,8 @@ def instance_of(project: Project) -> Iterator[dg.DagsterInstance]:
 
 def stale_in_graphql(project: Project) -> set[str]:
     """What the UI shows as unsynced: the answer of its GraphQL schema, in the form of `status`."""
-    module = "vertical_assets.definitions"
-    result = subprocess.run(
-        [f"{sys.prefix}/bin/dagster-graphql", "-m", module, "-a", "defs", "-t", STALE_QUERY],
-        cwd=project.root,
-        env=project.environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stderr
+    asked = ("-m", "vertical_assets.definitions", "-a", "defs", "-t", STALE_QUERY)
+    result = succeeded(project.command(*asked, script="dagster_graphql.cli:main"))
     # The command ends its answer with a note of its own.
     answer, _ = json.JSONDecoder().raw_decode(result.stdout[result.stdout.index("{") :])
     data = answer["data"]
@@ -221,15 +210,8 @@ def test_a_run_that_can_not_begin_stops_the_build_with_the_reason(copy_of_built:
     changed = tiny()
     changed["finetune"]["learning_rate"] = 0.0019
     copy_of_built.vertical(changed)
-    environment = {"MLFLOW_TRACKING_URI": "nowhere://", "VERTICAL_STEPS": "1"}
-    result = subprocess.run(
-        [sys.executable, "-m", "vertical_assets", "build", "tiny"],
-        cwd=copy_of_built.root,
-        env=copy_of_built.environment | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    nowhere = {"MLFLOW_TRACKING_URI": "nowhere://", "VERTICAL_STEPS": "1"}
+    result = copy_of_built.command("build", "tiny", **nowhere)
     assert result.returncode == 1
     words = " ".join(result.stdout.split())
     assert re.search(r"stopped: Initialization of resources \[.*\bmlflow\b.*\] failed", words)

@@ -144,6 +144,19 @@ def test_new_labels_lead_to_a_release_in_two_runs(built: World) -> None:
     assert built.ticks() == [LABELS, MODEL]
 
 
+def test_what_to_label_next_comes_in_the_run_that_trains(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = {"labeling_tasks"}
+    monkeypatch.setitem(STAGE_OF, "labeling_tasks", ("labels", ("labeled_set", "release")))
+    world.arrive("first")
+    world.run(*STAGE_OF)
+    assert world.tick() == set()
+    world.arrive("second")
+    world.content |= dict.fromkeys([*LABELS, *MODEL], "new")
+    assert world.ticks() == [LABELS | tasks, MODEL | tasks]
+
+
 def test_the_same_labels_again_train_nothing(built: World) -> None:
     """The batch is another, what comes of it is the same: say, its rows were known."""
     built.arrive("second")

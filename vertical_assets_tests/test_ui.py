@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
-from vertical_assets_tests.conftest import ROOT, Project, free_port, stop, write_tiny
+from vertical_assets_tests.conftest import ROOT, Project, free_port, stop
+from vertical_assets_tests.test_build import instance_of
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
@@ -77,28 +79,18 @@ def test_every_vertical_shows_its_lineage(page: Any, tmp_path: Path) -> None:
                 page.get_by_text(neighbour, exact=True).first.wait_for()
 
 
-def test_materializing_by_a_click(page: Any, project: Project) -> None:
-    write_tiny(project)
-    ingest = [sys.executable, "-m", "dagster", "asset", "materialize"]
-    ingest += ["-m", "vertical_assets.definitions", "--select", "key:tiny/raw_corpus"]
-    for source in ("first", "second"):
-        subprocess.run(
-            [*ingest, "--partition", source],
-            cwd=project.root,
-            env=project.environment,
-            check=True,
-            capture_output=True,
-        )
-    shutil.copy(ROOT / "workspace.yaml", project.root)
-    for address in serve(project.root, project.environment):
+def test_materializing_by_a_click(page: Any, copy_of_built: Project) -> None:
+    root, asset = copy_of_built.root, dg.AssetKey(["tiny", "valid_corpus"])
+    shutil.copy(ROOT / "workspace.yaml", root)
+    for address in serve(root, copy_of_built.environment):
         page.goto(f"{address}/assets/tiny/valid_corpus")
         page.get_by_role("button", name="Materialize").first.click()
         page.get_by_role("button", name="Confirm").click()  # quarantine comes with it
-        pointer = project.root / "data" / "store" / "tiny" / "valid_corpus" / "CURRENT.json"
         deadline = time.monotonic() + 120
-        while not pointer.exists() and time.monotonic() < deadline:
-            time.sleep(0.5)
-        assert pointer.exists(), (project.root / "ui.log").read_text()[-4000:]
+        with instance_of(copy_of_built) as instance:
+            while len(instance.fetch_materializations(asset, limit=3).records) < 2:
+                assert time.monotonic() < deadline, (root / "ui.log").read_text()[-4000:]
+                time.sleep(0.5)
         page.goto(f"{address}/runs")
         page.get_by_text("Success").first.wait_for()
         page.goto(f"{address}/assets/tiny/valid_corpus?view=events")
