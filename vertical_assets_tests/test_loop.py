@@ -27,7 +27,7 @@ ITEMS = [row for pair in zip(ROWS[:200], ROWS[200:], strict=True) for row in pai
 def vertical() -> dict[str, Any]:
     """`tiny`, labelled by people's files; its loop looks every two seconds."""
     attributes = tiny(annotation={"path": "annotations/*.jsonl"})
-    attributes["finetune"] |= {"epochs": 4, "warm_start": {"epochs": 12}}
+    attributes["finetune"] |= {"warm_start": {"epochs": 12}}
     attributes["automate"] = {"quiet_seconds": 3, "interval_seconds": 2}
     return attributes
 
