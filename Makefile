@@ -17,7 +17,8 @@ STUDIO_ENV = COLLECT_ANALYTICS=0 LATEST_VERSION_CHECK=0 SENTRY_DSN= FRONTEND_SEN
   LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN=true DISABLE_SIGNUP_WITHOUT_LINK=true
 export DAGSTER_HOME ?= $(CURDIR)
 # Modules are compiled when they are first imported: most never are, and compiling all of them takes
-# longer than everything else of an installation.
+# longer than everything else of an installation. So what is compiled has to be kept.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL = -m pip install --quiet --no-compile
 
 .PHONY: demo test ui status mlflow tensorboard label-studio lint format lock bench clean
