@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 LIBRARIES = (
     "dagster.components",
@@ -100,7 +100,7 @@ def serve() -> None:
 
 
 def become(
-    script: str, arguments: list[str], root: str, environment: dict[str, Any], files: list[str]
+    script: str, arguments: list[str], root: str, environment: dict[str, str], files: list[str]
 ) -> NoReturn:
     """Is the command from now on: with its environment, folder and files, in its own session."""
     os.setsid()

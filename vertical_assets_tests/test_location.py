@@ -56,6 +56,13 @@ def test_the_location_loads_light() -> None:
     assert found["groups"] == ["corpus", "evaluation", "features", "labels", "release", "training"]
 
 
+def test_commands_that_need_no_graph_load_none() -> None:
+    """A rollback is a matter of a moment."""
+    light = "import sys, vertical_assets.cli, vertical_assets.release.channels"
+    result = run(sys.executable, "-c", f"{light}\nassert 'dagster' not in sys.modules")
+    assert result.returncode == 0, result.stderr
+
+
 def test_definitions_are_valid() -> None:
     result = run(
         str(Path(sys.prefix) / "bin" / "dagster"), "definitions", "validate", "-w", "workspace.yaml"

@@ -38,13 +38,14 @@ class World:
 
     instance: dg.DagsterInstance
     spec: VerticalSpec = SPEC
+    stage_of: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=STAGE_OF.copy)
     content: dict[str, str] = field(default_factory=dict)
     failing: set[str] = field(default_factory=set)
     code: str = "1"
     cursor: object = None
 
     def asset(self, name: str) -> dg.AssetsDefinition:
-        group, above = STAGE_OF[name]
+        group, above = self.stage_of[name]
         check = [
             dg.AssetCheckSpec("gate", asset=["tiny", name], blocking=True)
             for _ in range(name in CHECKED)
@@ -77,7 +78,9 @@ class World:
             group_name="labels",
             partitions_def=dg.StaticPartitionsDefinition([ALL_FILES]),
         )
-        return dg.Definitions(assets=automated([batches, *map(self.asset, STAGE_OF)], self.spec))
+        return dg.Definitions(
+            assets=automated([batches, *map(self.asset, self.stage_of)], self.spec)
+        )
 
     def arrive(self, batches: str) -> None:
         """Batches of labels are read."""
@@ -144,13 +147,11 @@ def test_new_labels_lead_to_a_release_in_two_runs(built: World) -> None:
     assert built.ticks() == [LABELS, MODEL]
 
 
-def test_what_to_label_next_comes_in_the_run_that_trains(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_to_label_next_comes_in_the_run_that_trains(world: World) -> None:
     tasks = {"labeling_tasks"}
-    monkeypatch.setitem(STAGE_OF, "labeling_tasks", ("labels", ("labeled_set", "release")))
+    world.stage_of["labeling_tasks"] = ("labels", ("labeled_set", "release"))
     world.arrive("first")
-    world.run(*STAGE_OF)
+    world.run(*world.stage_of)
     assert world.tick() == set()
     world.arrive("second")
     world.content |= dict.fromkeys([*LABELS, *MODEL], "new")

@@ -88,10 +88,10 @@ def test_materializing_by_a_click(page: Any, copy_of_built: Project) -> None:
         page.get_by_role("button", name="Confirm").click()  # quarantine comes with it
         deadline = time.monotonic() + 120
         with instance_of(copy_of_built) as instance:
-            while len(instance.fetch_materializations(asset, limit=3).records) < 2:
+            while len(made := instance.fetch_materializations(asset, limit=3).records) < 2:
                 assert time.monotonic() < deadline, (root / "ui.log").read_text()[-4000:]
                 time.sleep(0.5)
-        page.goto(f"{address}/runs")
-        page.get_by_text("Success").first.wait_for()
+        page.goto(f"{address}/runs/{made[0].run_id}")
+        page.get_by_text("Success", exact=True).first.wait_for()
         page.goto(f"{address}/assets/tiny/valid_corpus?view=events")
         page.get_by_text("dagster/row_count").first.wait_for()
